@@ -1,0 +1,164 @@
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::ResourceRequirements;
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Duration;
+use crate::naming::LABEL_TIER;
+
+pub use k8s_openapi::api::core::v1::Toleration;
+
+fn tier(value: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([(LABEL_TIER.to_owned(), value.to_owned())])
+}
+
+fn edge_tier() -> BTreeMap<String, String> {
+    tier("edge")
+}
+
+/// Where and how the edge runtimes run: one on every node selected.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Edge {
+    /// Labels of the nodes.
+    #[serde(default = "edge_tier")]
+    #[schemars(extend("minProperties" = 1))]
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints that the edge runtimes accept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub tolerations: Vec<Toleration>,
+    /// Resources of each edge runtime. Default: requests 100m and 96Mi, limit 512Mi.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceRequirements>,
+    /// Threads that compute. Absent: as many as the node offers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 256))]
+    pub compute_threads: Option<i32>,
+}
+
+impl Default for Edge {
+    fn default() -> Self {
+        Self { node_selector: edge_tier(), tolerations: Vec::new(), resources: None, compute_threads: None }
+    }
+}
+
+/// Where and how the cloud runtimes run, or who stands in for them.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("!has(self.endpoint) || !(has(self.accelerator) || has(self.replicas) || has(self.batching))", "cloud.endpoint stands in for the cloud runtimes: leave out accelerator, replicas and batching"))]
+pub struct Cloud {
+    /// Labels of the nodes. Default: `meanet.dev/tier: cloud`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("minProperties" = 1))]
+    pub node_selector: Option<BTreeMap<String, String>>,
+    /// Taints that the cloud runtimes and jobs accept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub tolerations: Vec<Toleration>,
+    /// The accelerator that each cloud runtime takes. Default: one `nvidia.com/gpu`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accelerator: Option<Accelerator>,
+    /// How many cloud runtimes there are. Default: one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<Replicas>,
+    /// How requests are gathered into batches. Default: up to 32, for at most 2ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batching: Option<Batching>,
+    /// Resources of each cloud runtime, besides the accelerator. Default: requests 200m and 192Mi, limit 2Gi.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceRequirements>,
+    /// URL of the model on any Open Inference Protocol v2 server that answers instead of our own cloud runtime,
+    /// for example `http://server:8000/v2/models/resnet`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = ("isURL(self) && (self.startsWith('http://') || self.startsWith('https://'))", "endpoint must be an http:// or https:// URL of a model, such as http://server:8000/v2/models/resnet"))]
+    #[schemars(length(max = 1024))]
+    pub endpoint: Option<String>,
+}
+
+impl Cloud {
+    /// Labels of the cloud's nodes, with the default applied.
+    #[must_use]
+    pub fn node_selector(&self) -> BTreeMap<String, String> {
+        self.node_selector.clone().unwrap_or_else(|| tier("cloud"))
+    }
+}
+
+/// An extended resource that a pod takes.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Accelerator {
+    /// Name of the resource.
+    #[serde(default = "default_accelerator")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = ("self.contains('/')", "resource must be an extended resource such as nvidia.com/gpu"))]
+    pub resource: String,
+    /// How many; 0 takes none.
+    #[serde(default = "one")]
+    #[schemars(range(min = 0, max = 64))]
+    pub count: i32,
+}
+
+fn default_accelerator() -> String {
+    "nvidia.com/gpu".to_owned()
+}
+
+fn one() -> i32 {
+    1
+}
+
+impl Default for Accelerator {
+    fn default() -> Self {
+        Self { resource: default_accelerator(), count: 1 }
+    }
+}
+
+/// How many cloud runtimes there are.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("!has(self.max) || self.max >= self.min", "replicas.max must not be below replicas.min"))]
+pub struct Replicas {
+    /// At least.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub min: i32,
+    /// At most. Above `min`, a HorizontalPodAutoscaler chooses between them by CPU; absent: always `min`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub max: Option<i32>,
+}
+
+impl Default for Replicas {
+    fn default() -> Self {
+        Self { min: 1, max: None }
+    }
+}
+
+/// How the cloud runtime gathers requests into batches.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Batching {
+    /// Images in a batch at most.
+    #[serde(default = "default_max_size")]
+    #[schemars(range(min = 1, max = 1024))]
+    pub max_size: i32,
+    /// How long the first image of a batch waits for others.
+    #[serde(default = "default_max_delay")]
+    #[x_kube(validation = ("duration(self) <= duration('1s')", "batching.maxDelay must be at most 1s"))]
+    pub max_delay: Duration,
+}
+
+fn default_max_size() -> i32 {
+    32
+}
+
+fn default_max_delay() -> Duration {
+    Duration::from_millis(2)
+}
+
+impl Default for Batching {
+    fn default() -> Self {
+        Self { max_size: default_max_size(), max_delay: default_max_delay() }
+    }
+}

@@ -1,0 +1,120 @@
+use k8s_openapi::api::core::v1::ResourceRequirements;
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+use super::placement::Accelerator;
+use crate::Duration;
+
+/// How adaptive and extension blocks are retrained. A run is asked for with the annotation
+/// `meanet.dev/retrain-requested-at`; it trains on the hard samples in the store and on `dataset`.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Retraining {
+    /// Labelled images to train on besides the collected samples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dataset: Option<Dataset>,
+    /// What a new revision must reach before it is rolled out.
+    #[serde(default)]
+    pub gate: Gate,
+    /// The training job.
+    #[serde(default)]
+    pub job: TrainingJob,
+}
+
+/// Labelled images in the store: the official CIFAR-100 binary archive, a `.bin` of CIFAR records, or a folder with one
+/// folder of PNG or JPEG files a class.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Dataset {
+    /// Path below `datasets/` in the store's claim.
+    #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = ("!self.startsWith('/') && !self.split('/').exists(part, part == '..')", "dataset.path must be relative and must not climb with '..'"))]
+    pub path: String,
+}
+
+/// What a new revision must reach before it is rolled out.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Gate {
+    /// Accuracy on held-out samples above that of the revision in service, as a share: 0.01 is one point.
+    #[serde(default)]
+    #[schemars(range(min = -1, max = 1))]
+    pub min_accuracy_gain: f64,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self { min_accuracy_gain: 0.0 }
+    }
+}
+
+/// The training job.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TrainingJob {
+    /// Passes over the samples.
+    #[serde(default = "default_epochs")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub epochs: i32,
+    /// Images a step.
+    #[serde(default = "default_batch_size")]
+    #[schemars(range(min = 1, max = 4096))]
+    pub batch_size: i32,
+    /// Peak learning rate.
+    #[serde(default = "default_learning_rate")]
+    #[schemars(range(min = 0.000_001, max = 10))]
+    pub learning_rate: f64,
+    /// Samples trained on at most, the newest first.
+    #[serde(default = "default_max_samples")]
+    #[schemars(range(min = 10, max = 10_000_000))]
+    pub max_samples: i32,
+    /// Seed of everything random.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub seed: i64,
+    /// How long a run may take.
+    #[serde(default = "default_timeout")]
+    #[x_kube(validation = ("duration(self) >= duration('10s')", "job.timeout must be at least 10s"))]
+    pub timeout: Duration,
+    /// The accelerator that the job takes. Absent: none; it runs on a cloud node all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accelerator: Option<Accelerator>,
+    /// Resources of the job, besides the accelerator. Default: requests 500m and 512Mi, limit 4Gi.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceRequirements>,
+}
+
+fn default_epochs() -> i32 {
+    5
+}
+
+fn default_batch_size() -> i32 {
+    64
+}
+
+fn default_learning_rate() -> f64 {
+    0.05
+}
+
+fn default_max_samples() -> i32 {
+    10_000
+}
+
+fn default_timeout() -> Duration {
+    Duration::from_millis(7_200_000)
+}
+
+impl Default for TrainingJob {
+    fn default() -> Self {
+        Self {
+            epochs: default_epochs(),
+            batch_size: default_batch_size(),
+            learning_rate: default_learning_rate(),
+            max_samples: default_max_samples(),
+            seed: 0,
+            timeout: default_timeout(),
+            accelerator: None,
+            resources: None,
+        }
+    }
+}

@@ -1,0 +1,86 @@
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Duration;
+
+/// When an input leaves by which exit.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("self.score == 'Entropy' || (self.offloadAbove <= 1.0 && (!has(self.extensionOffloadAbove) || self.extensionOffloadAbove <= 1.0))", "offloadAbove and extensionOffloadAbove must be in 0..1 for the scores LeastConfidence and Margin; only Entropy, in nats, goes higher"))]
+pub struct Routing {
+    /// How unsure the main exit is of an input; larger means less sure.
+    #[serde(default)]
+    pub score: Score,
+    /// Inputs with a score above this go to the cloud. 0 sends nearly everything, a value above the score's range nothing.
+    #[serde(default = "default_offload_above")]
+    #[schemars(range(min = 0, max = 20))]
+    pub offload_above: f64,
+    /// The extension's own score above which an input goes on to the cloud. Absent: the extension's answer is final.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 20))]
+    pub extension_offload_above: Option<f64>,
+    /// Whose answer counts when the extension was asked.
+    #[serde(default)]
+    pub extension_rule: ExtensionRule,
+    /// How long an answer waits for the cloud at most.
+    #[serde(default = "default_cloud_timeout")]
+    #[x_kube(validation = ("duration(self) >= duration('1ms') && duration(self) <= duration('60s')", "cloudTimeout must be between 1ms and 60s"))]
+    pub cloud_timeout: Duration,
+    /// What an input gets that should go to the cloud when the cloud does not answer in time.
+    #[serde(default)]
+    pub when_cloud_unavailable: WhenCloudUnavailable,
+}
+
+fn default_offload_above() -> f64 {
+    0.9
+}
+
+fn default_cloud_timeout() -> Duration {
+    Duration::from_millis(150)
+}
+
+impl Default for Routing {
+    fn default() -> Self {
+        Self {
+            score: Score::default(),
+            offload_above: default_offload_above(),
+            extension_offload_above: None,
+            extension_rule: ExtensionRule::default(),
+            cloud_timeout: default_cloud_timeout(),
+            when_cloud_unavailable: WhenCloudUnavailable::default(),
+        }
+    }
+}
+
+/// How unsure an exit is, from its softmax `p`; larger means less sure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Score {
+    /// `-Σ p ln p` in nats, 0..ln(classes).
+    #[default]
+    Entropy,
+    /// `1 - max p`, 0..1.
+    LeastConfidence,
+    /// `1 - (p₁ - p₂)` of the two largest, 0..1.
+    Margin,
+}
+
+/// Whose answer counts when the extension was asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum ExtensionRule {
+    /// The extension's.
+    #[default]
+    Extension,
+    /// The more confident one of main exit and extension.
+    MoreConfident,
+}
+
+/// What an input gets that should go to the cloud when the cloud does not answer in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum WhenCloudUnavailable {
+    /// The edge's own answer, marked `degraded`.
+    #[default]
+    AnswerLocally,
+    /// Status 503.
+    Fail,
+}
