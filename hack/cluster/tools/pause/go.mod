@@ -1,0 +1,3 @@
+module meanet.dev/hack/cluster/tools/pause
+
+go 1.25.0
