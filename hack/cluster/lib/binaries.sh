@@ -11,6 +11,7 @@ tool_of() {
 	coredns) echo "coredns ." ;;
 	kind) echo "kind sigs.k8s.io/kind" ;;
 	pause) echo "pause ." ;;
+	probe) echo "probe ." ;;
 	kube-apiserver | kube-controller-manager | kube-proxy | kube-scheduler | kubeadm | kubectl | kubelet)
 		echo "kubernetes k8s.io/kubernetes/cmd/$1"
 		;;

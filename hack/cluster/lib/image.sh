@@ -2,6 +2,7 @@
 # Images of the cluster's own parts, each one static binary, made by hack/oci-archive and kept in the cache.
 
 PAUSE_IMAGE=meanet.dev/hack/pause:1
+PROBE_IMAGE=meanet.dev/hack/probe:1
 COREDNS_IMAGE=meanet.dev/hack/coredns:1.15.0
 
 # binary_image NAME BINARY [OPTION...]: makes the archive of image NAME that runs BINARY where the cache lacks it, and prints
@@ -25,4 +26,8 @@ pause_image() {
 
 coredns_image() {
 	binary_image "$COREDNS_IMAGE" coredns --user 65532:65532
+}
+
+probe_image() {
+	binary_image "$PROBE_IMAGE" probe --user 65532:65532
 }

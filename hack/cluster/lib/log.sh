@@ -29,3 +29,14 @@ await() {
 		sleep 0.2
 	done
 }
+
+# write_file FILE: standard input becomes FILE, in one step and only where it differs: those who watch the file see no half of it
+# and no change that is none.
+write_file() {
+	cat >"$1.new"
+	if cmp -s "$1" "$1.new"; then
+		rm "$1.new"
+	else
+		mv "$1.new" "$1"
+	fi
+}

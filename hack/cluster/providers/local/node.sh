@@ -102,10 +102,11 @@ local_start_kubelet() {
 local_write_node_config() {
 	local node=$1 folder=$STATE/nodes/$1
 	mkdir -p "$folder/cni"
-	local_network_plugin "$node" >"$folder/cni/10-pods.conflist"
+	local_network_plugin "$node" | write_file "$folder/cni.conflist"
+	[[ $folder/cni/10-pods.conflist -ef $folder/cni.conflist ]] || ln -sfn ../cni.conflist "$folder/cni/10-pods.conflist"
 	# For pods that ask for the node's own name server: there is none.
-	: >"$folder/resolv.conf"
-	cat >"$folder/containerd.toml" <<EOF
+	[[ -e $folder/resolv.conf ]] || : >"$folder/resolv.conf"
+	write_file "$folder/containerd.toml" <<EOF
 version = 2
 disabled_plugins = [
   "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper",
@@ -120,7 +121,7 @@ disabled_plugins = [
     bin_dir = "$LOCAL_CNI_PLUGINS"
     conf_dir = "$folder/cni"
 EOF
-	cat >"$folder/kubelet.yaml" <<EOF
+	write_file "$folder/kubelet.yaml" <<EOF
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 authentication:
@@ -145,7 +146,7 @@ kubeAPIQPS: 100
 kubeAPIBurst: 200
 shutdownGracePeriod: 0s
 EOF
-	cat >"$folder/kube-proxy.yaml" <<EOF
+	write_file "$folder/kube-proxy.yaml" <<EOF
 apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
 clientConnection: {kubeconfig: $STATE/certificates/proxy.kubeconfig}

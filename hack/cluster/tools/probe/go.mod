@@ -1,0 +1,3 @@
+module meanet.dev/hack/cluster/tools/probe
+
+go 1.25.0
