@@ -16,7 +16,7 @@ need_packages() {
 	local log=$CACHE/packages.log
 	mkdir -p "$CACHE"
 	{ apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"; } \
-		>"$log" 2>&1 </dev/null || die "failed to install ${missing[*]}" "see $log"
+		>"$log" 2>&1 </dev/null 9>&- || die "failed to install ${missing[*]}" "see $log"
 }
 
 # have_program NAME-OR-FILE

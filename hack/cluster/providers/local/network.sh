@@ -21,7 +21,7 @@ local_make_bridge() {
 	bridge=$(local_bridge)
 	if ! ip link show "$bridge" >/dev/null 2>&1; then
 		if [[ $(ip route get "$LOCAL_HOST_ADDRESS" 2>/dev/null) == local* ]]; then
-			die "the network $LOCAL_NET.0.0/16 is in use on this machine" "set MEANET_LOCAL_NET to another, such as 10.79"
+			die "the network $LOCAL_NET.0.0/16 is in use on this machine" "set MEANET_LOCAL_NET to another, such as 10.79, or end what uses it"
 		fi
 		ip link add "$bridge" type bridge
 		ip address add "$LOCAL_HOST_ADDRESS/24" dev "$bridge"
@@ -53,6 +53,8 @@ local_remove_bridge() {
 local_connect() {
 	local node=$1 anchor=$2 link other
 	link=$(local_link "$node")
+	# That of a node that crashed goes with its network, which the kernel does not hurry to take down.
+	ip link delete "$link" 2>/dev/null || true
 	ip link add "$link" type veth peer name eth0 netns "$anchor"
 	ip link set "$link" master "$(local_bridge)"
 	ip link set "$link" up
