@@ -59,26 +59,30 @@ kind_run() {
 
 # kind_remove_network: what kind leaves when its last cluster is gone. Another cluster's containers keep the network in use.
 kind_remove_network() {
-	"$KIND_ENGINE" network rm kind >/dev/null 2>&1 || return 0
-	[[ $KIND_ENGINE == podman && $EUID == 0 ]] || return 0
-	[[ -z $("$KIND_ENGINE" ps --quiet) ]] || return 0
+	"$KIND_ENGINE" network rm kind >/dev/null 2>&1 || true
+	[[ $KIND_ENGINE == podman && $EUID == 0 && -z $("$KIND_ENGINE" ps --quiet) ]] || return 0
 	kind_remove_chains
+	# And its control groups, of which only empty ones can be removed like this.
+	local groups
+	mapfile -t groups < <(find /sys/fs/cgroup -maxdepth 2 -name libpod_parent)
+	((${#groups[@]} == 0)) || find "${groups[@]}" -depth -type d -exec rmdir {} \; 2>/dev/null || true
 }
 
 # kind_remove_chains: podman keeps its chains in the firewall after its last container; they are empty by then, but not gone.
 kind_remove_chains() {
-	local table rule chain
-	command -v iptables >/dev/null || return 0
-	for table in nat filter; do
-		while read -r rule; do
-			# shellcheck disable=SC2086 # a rule is words
-			iptables -w -t "$table" -D ${rule#-A } 2>/dev/null || true
-		done < <(iptables -w -t "$table" -S | grep -E '^-A .*-j NETAVARK')
-		for chain in $(iptables -w -t "$table" -S | awk '$1 == "-N" && $2 ~ /^NETAVARK/ {print $2}'); do
-			iptables -w -t "$table" -F "$chain" 2>/dev/null || true
-		done
-		for chain in $(iptables -w -t "$table" -S | awk '$1 == "-N" && $2 ~ /^NETAVARK/ {print $2}'); do
-			iptables -w -t "$table" -X "$chain" 2>/dev/null || true
+	local tool table rule action
+	for tool in iptables ip6tables; do
+		command -v "$tool" >/dev/null || continue
+		for table in nat filter; do
+			# Rules that lead into a chain first, then what it holds, then the chain itself.
+			while read -r rule; do
+				# Unlike the shell, xargs heeds the quotes inside.
+				xargs "$tool" -w -t "$table" <<<"$rule" || true
+			done < <("$tool" -w -t "$table" -S 2>/dev/null | sed -n 's/^-A \(.*-j NETAVARK.*\)/-D \1/p')
+			for action in F X; do
+				"$tool" -w -t "$table" -S 2>/dev/null | sed -n "s/^-N \(NETAVARK.*\)/-$action \1/p" |
+					xargs -r -n 2 "$tool" -w -t "$table" || true
+			done
 		done
 	done
 }

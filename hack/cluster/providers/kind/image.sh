@@ -28,7 +28,7 @@ kind_node_image() {
 
 # kind_module: the folder of kind's source, in Go's module cache.
 kind_module() {
-	cd "$CLUSTER_HOME/tools/kind" && go mod download sigs.k8s.io/kind && GOFLAGS=-mod=mod GOWORK=off go list -m -f '{{.Dir}}' sigs.k8s.io/kind
+	cd "$CLUSTER_HOME/tools/kind" && go mod download sigs.k8s.io/kind && GOWORK=off go list -m -f '{{.Dir}}' sigs.k8s.io/kind
 }
 
 # kind_image_version: a hash of all that the image is made from.
@@ -71,6 +71,11 @@ kind_make_image() {
 		--change 'ENV container=docker' --change 'STOPSIGNAL SIGRTMIN+3' - "$1" >>"$log" 2>&1 ||
 		die "failed to import the node image" "see $log"
 	rm -rf --one-file-system "$work"
+	# Those of earlier versions are a gigabyte each.
+	local old
+	for old in $("$KIND_ENGINE" images --filter "reference=$KIND_OWN_IMAGE" --format '{{.Repository}}:{{.Tag}}'); do
+		[[ $old == "$1" ]] || "$KIND_ENGINE" image rm "$old" >>"$log" 2>&1 || true
+	done
 }
 
 # kind_step LOG TEXT COMMAND...
