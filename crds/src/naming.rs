@@ -13,6 +13,10 @@ pub const ANNOTATION_RETRAIN: &str = "meanet.dev/retrain-requested-at";
 pub const ANNOTATION_APPLIED: &str = "meanet.dev/applied-hash";
 /// Annotation on a training job: the value of [`ANNOTATION_RETRAIN`] that it answers.
 pub const ANNOTATION_REQUEST: &str = "meanet.dev/request";
+/// Annotation on a training job: name of the revision that it started from, and is measured against.
+pub const ANNOTATION_BASE: &str = "meanet.dev/base-revision";
+/// Annotation on a twin: since when its `spec.revision` is wanted, as RFC 3339. The progress deadline counts from here.
+pub const ANNOTATION_WANTED_SINCE: &str = "meanet.dev/wanted-since";
 
 /// Field manager of everything the operator writes.
 pub const MANAGER_OPERATOR: &str = "meanet-operator";

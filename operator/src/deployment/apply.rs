@@ -1,0 +1,171 @@
+//! Makes the cluster so: server-side apply, one field manager, and no write where nothing differs.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+
+use futures::{StreamExt, stream};
+use kube::ResourceExt;
+use meanet_crds::node::NodeState;
+use meanet_crds::{MEANetNode, MEANetRevision};
+use serde_json::json;
+use snafu::Snafu;
+
+use super::build::Children;
+use super::observe::Live;
+use super::plan::Plan;
+
+mod difference;
+mod writer;
+
+pub use writer::Writer;
+pub(super) use writer::write_status;
+
+/// Writes that are under way at the same time.
+const PARALLEL: usize = 64;
+
+/// Why the cluster could not be made so.
+#[derive(Debug, Snafu)]
+pub enum Error {
+    /// The API server did not take an object.
+    #[snafu(display("failed to {verb} {kind} {name}: {source}"))]
+    Write {
+        /// What was tried.
+        verb: &'static str,
+        /// Kind of the object.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// What the API server, or the way to it, said.
+        #[snafu(source(from(kube::Error, Box::new)))]
+        source: Box<kube::Error>,
+    },
+    /// An object of ours cannot be written as JSON.
+    #[snafu(display("failed to write {kind} {name} as JSON: {source}"))]
+    Json {
+        /// Kind of the object.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// What the writer said.
+        source: serde_json::Error,
+    },
+}
+
+/// Writes what differs, deletes what is not wanted, and returns the revisions made. One object that cannot be written
+/// does not hold up the others: they are all tried, and the first error is returned.
+pub async fn apply(
+    writer: &Writer,
+    plan: &Plan,
+    children: Children,
+    live: &Live,
+) -> (Vec<Arc<MEANetRevision>>, Result<(), Error>) {
+    // Exhaustive, so that a kind that nobody applies does not compile.
+    let Children {
+        revisions,
+        twins,
+        accounts,
+        role,
+        binding,
+        services,
+        edge,
+        cloud,
+        autoscaler,
+        import,
+        train,
+    } = children;
+
+    // Revisions before the twins that point at them, and both before all that is slow.
+    let made = together(
+        revisions
+            .into_iter()
+            .map(|revision| writer.create(revision))
+            .collect(),
+    )
+    .await;
+    let mut written = Vec::new();
+    let mut failure = None;
+    for outcome in made {
+        match outcome {
+            Ok(revision) => written.extend(revision.map(Arc::new)),
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    if let Some(error) = failure {
+        return (written, Err(error));
+    }
+    let mut outcomes = writer.converge(twins, &live.twins).await;
+
+    let workloads = async {
+        let mut outcomes = writer.converge(accounts, &live.accounts).await;
+        outcomes.extend(writer.converge(vec![role], &live.roles).await);
+        outcomes.extend(writer.converge(vec![binding], &live.bindings).await);
+        outcomes.extend(writer.converge(services, &live.services).await);
+        outcomes.extend(writer.converge(vec![edge], &live.daemon_sets).await);
+        outcomes.extend(
+            writer
+                .converge(cloud.into_iter().collect(), &live.workloads)
+                .await,
+        );
+        outcomes.extend(
+            writer
+                .converge(autoscaler.into_iter().collect(), &live.autoscalers)
+                .await,
+        );
+        if let Some(job) = import {
+            outcomes.push(writer.replace(job, &live.jobs).await);
+        }
+        if let Some(job) = train.filter(|job| !live.jobs.contains_key(&job.name_any())) {
+            outcomes.push(writer.create(job).await.map(drop));
+        }
+        outcomes
+    };
+    let (workloads, states, counts) =
+        tokio::join!(workloads, states(writer, plan, live), counts(writer, plan, live));
+    outcomes.extend(workloads.into_iter().chain(states).chain(counts));
+    outcomes.extend(writer.delete(named(&live.jobs, &plan.delete_jobs)).await);
+    outcomes.extend(writer.delete(named(&live.revisions, &plan.prune)).await);
+    (written, outcomes.into_iter().collect())
+}
+
+fn named<K: Clone>(live: &BTreeMap<String, K>, names: &[String]) -> Vec<K> {
+    names.iter().filter_map(|name| live.get(name).cloned()).collect()
+}
+
+/// The judgement of each node, where it changed.
+async fn states(writer: &Writer, plan: &Plan, live: &Live) -> Vec<Result<(), Error>> {
+    let before: BTreeMap<&str, (String, Option<NodeState>)> = live
+        .twins
+        .iter()
+        .map(|(name, twin)| {
+            let state = twin.status.as_ref().and_then(|status| status.state);
+            (twin.spec.node_name.as_str(), (name.clone(), state))
+        })
+        .collect();
+    // A twin made just now gets its state when it shows in the cache.
+    let changed = plan.twins.iter().filter_map(|(node, twin)| {
+        let (name, state) = before.get(node.as_str())?;
+        (*state != Some(twin.state))
+            .then(|| writer.status::<MEANetNode>(name.clone(), json!({"state": twin.state})))
+    });
+    together(changed.collect()).await
+}
+
+/// The nodes that each revision is live on, where that changed.
+async fn counts(writer: &Writer, plan: &Plan, live: &Live) -> Vec<Result<(), Error>> {
+    let changed = plan.live_on.iter().filter(|(name, nodes)| {
+        let status = live
+            .revisions
+            .get(*name)
+            .and_then(|revision| revision.status.as_ref());
+        !plan.prune.contains(name) && status.map(|status| status.nodes) != Some(**nodes)
+    });
+    let writes =
+        changed.map(|(name, nodes)| writer.status::<MEANetRevision>(name.clone(), json!({"nodes": nodes})));
+    together(writes.collect()).await
+}
+
+/// Runs futures side by side, a bounded number at a time.
+async fn together<T, F: Future<Output = T>>(futures: Vec<F>) -> Vec<T> {
+    stream::iter(futures).buffer_unordered(PARALLEL).collect().await
+}
