@@ -32,19 +32,34 @@ impl Verdict {
     /// The condition holds.
     #[must_use]
     pub fn yes(type_: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { type_, status: Some(true), reason, message: message.into() }
+        Self {
+            type_,
+            status: Some(true),
+            reason,
+            message: message.into(),
+        }
     }
 
     /// The condition does not hold.
     #[must_use]
     pub fn no(type_: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { type_, status: Some(false), reason, message: message.into() }
+        Self {
+            type_,
+            status: Some(false),
+            reason,
+            message: message.into(),
+        }
     }
 
     /// Not known yet.
     #[must_use]
     pub fn unknown(type_: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { type_, status: None, reason, message: message.into() }
+        Self {
+            type_,
+            status: None,
+            reason,
+            message: message.into(),
+        }
     }
 }
 
@@ -96,9 +111,15 @@ mod tests {
         let first = merge(&[], &[Verdict::no(READY, "Starting", "one")], Some(1), &at(1));
         let same = merge(&first, &[Verdict::no(READY, "Waiting", "two")], Some(2), &at(2));
         assert_eq!(same[0].last_transition_time, at(1));
-        assert_eq!((same[0].reason.as_str(), same[0].observed_generation), ("Waiting", Some(2)));
+        assert_eq!(
+            (same[0].reason.as_str(), same[0].observed_generation),
+            ("Waiting", Some(2))
+        );
         let turned = merge(&same, &[Verdict::yes(READY, "Complete", "")], Some(2), &at(3));
         assert_eq!(turned[0].last_transition_time, at(3));
-        assert_eq!(merge(&turned, &[Verdict::yes(READY, "Complete", "")], Some(2), &at(9)), turned);
+        assert_eq!(
+            merge(&turned, &[Verdict::yes(READY, "Complete", "")], Some(2), &at(9)),
+            turned
+        );
     }
 }

@@ -60,12 +60,22 @@ impl FromStr for Duration {
             let count: u64 = rest[..digits].parse().map_err(|_| bad())?;
             rest = &rest[digits..];
             let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-            let position = allowed.iter().position(|(unit, _)| *unit == &rest[..letters]).ok_or_else(bad)?;
-            total = count.checked_mul(allowed[position].1).and_then(|ms| total.checked_add(ms)).ok_or_else(bad)?;
+            let position = allowed
+                .iter()
+                .position(|(unit, _)| *unit == &rest[..letters])
+                .ok_or_else(bad)?;
+            total = count
+                .checked_mul(allowed[position].1)
+                .and_then(|ms| total.checked_add(ms))
+                .ok_or_else(bad)?;
             allowed = &allowed[position + 1..];
             rest = &rest[letters..];
         }
-        if text.is_empty() { Err(bad()) } else { Ok(Self::from_millis(total)) }
+        if text.is_empty() {
+            Err(bad())
+        } else {
+            Ok(Self::from_millis(total))
+        }
     }
 }
 
@@ -93,7 +103,9 @@ impl Serialize for Duration {
 
 impl<'de> Deserialize<'de> for Duration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -118,14 +130,31 @@ mod tests {
 
     #[test]
     fn reads_what_users_write() {
-        for (text, ms) in [("150ms", 150), ("2s", 2_000), ("1m30s", 90_000), ("2h", 7_200_000), ("0s", 0)] {
+        for (text, ms) in [
+            ("150ms", 150),
+            ("2s", 2_000),
+            ("1m30s", 90_000),
+            ("2h", 7_200_000),
+            ("0s", 0),
+        ] {
             assert_eq!(text.parse(), Ok(Duration::from_millis(ms)), "{text}");
         }
     }
 
     #[test]
     fn refuses_the_rest_and_says_how() {
-        for text in ["", "5", "s", "1s1s", "1s2m", "-1s", "1.5s", "9999999999s", "1d", "１s"] {
+        for text in [
+            "",
+            "5",
+            "s",
+            "1s1s",
+            "1s2m",
+            "-1s",
+            "1.5s",
+            "9999999999s",
+            "1d",
+            "１s",
+        ] {
             let error = text.parse::<Duration>().unwrap_err().to_string();
             assert!(error.contains("for example 150ms"), "{text}: {error}");
         }

@@ -7,6 +7,11 @@
 //! This crate has no IO and knows no client: types, schema, validation rules, names. `crdgen` prints the
 //! definitions that live in `manifests/crd/`.
 
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "printer columns of one type are no duplicates"
+)]
+
 pub mod condition;
 pub mod deployment;
 mod duration;

@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
     namespaced,
     status = "MEANetNodeStatus",
     derive = "PartialEq",
-    selectable = "spec.deployment",
-    selectable = "spec.nodeName",
+    selectable = ".spec.deployment",
+    selectable = ".spec.nodeName",
     doc = "The twin of one deployment on one edge node: which revision is wanted there, which one runs.",
     printcolumn(name = "Node", type_ = "string", json_path = ".spec.nodeName"),
     printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
@@ -28,7 +28,12 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Extension", type_ = "integer", json_path = ".status.exits.extension"),
     printcolumn(name = "Cloud", type_ = "integer", json_path = ".status.exits.cloud"),
     printcolumn(name = "Degraded", type_ = "integer", json_path = ".status.exits.degraded"),
-    printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.message",
+        priority = 1
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]

@@ -19,12 +19,16 @@ use crate::deployment::{Backbone, Model, Routing, Variant};
     namespaced,
     status = "MEANetRevisionStatus",
     derive = "PartialEq",
-    selectable = "spec.deployment",
+    selectable = ".spec.deployment",
     doc = "Weights and routing that run together: immutable, named by content.",
     printcolumn(name = "Deployment", type_ = "string", json_path = ".spec.deployment"),
     printcolumn(name = "Number", type_ = "integer", json_path = ".spec.number"),
     printcolumn(name = "Cause", type_ = "string", json_path = ".spec.cause"),
-    printcolumn(name = "Offload-Above", type_ = "number", json_path = ".spec.routing.offloadAbove"),
+    printcolumn(
+        name = "Offload-Above",
+        type_ = "number",
+        json_path = ".spec.routing.offloadAbove"
+    ),
     printcolumn(name = "Accuracy", type_ = "number", json_path = ".spec.evaluation.accuracy"),
     printcolumn(name = "Nodes", type_ = "integer", json_path = ".status.nodes"),
     printcolumn(name = "Parent", type_ = "string", json_path = ".spec.parent", priority = 1),
@@ -141,7 +145,12 @@ pub struct Content<'a> {
 impl<'a> Content<'a> {
     /// The content of a revision with these parts.
     #[must_use]
-    pub fn new(model: &'a Model, weights: &'a Weights, hard_classes: &'a [i32], routing: &'a Routing) -> Self {
+    pub fn new(
+        model: &'a Model,
+        weights: &'a Weights,
+        hard_classes: &'a [i32],
+        routing: &'a Routing,
+    ) -> Self {
         Self {
             backbone: model.backbone,
             variant: model.variant,

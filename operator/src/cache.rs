@@ -67,7 +67,6 @@ pub struct Cache {
 
 impl Cache {
     /// The caches, and the stream that fills them while it is polled.
-    #[must_use]
     pub fn new(client: &Client) -> (Self, Triggers) {
         let (deployments, writer) = store::<MEANetDeployment>();
         let mut feed = Feed {

@@ -27,7 +27,7 @@ use crate::deployment::validate::validate;
 use crate::metrics::Metrics;
 
 /// First and longest pause after a reconcile that failed.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(60));
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_mins(1));
 /// How long a revision made by us is believed in before a watch has shown it.
 const BELIEF: Duration = Duration::from_secs(30);
 
@@ -106,6 +106,9 @@ impl Error {
     }
 }
 
+/// A revision made by us, and when.
+type Written = (Instant, Arc<MEANetRevision>);
+
 /// What all reconciles share.
 struct Context {
     client: Client,
@@ -113,7 +116,7 @@ struct Context {
     metrics: Metrics,
     reporter: Reporter,
     runtime_image: String,
-    written: Mutex<HashMap<ObjectRef<MEANetDeployment>, Vec<(Instant, Arc<MEANetRevision>)>>>,
+    written: Mutex<HashMap<ObjectRef<MEANetDeployment>, Vec<Written>>>,
     failures: Mutex<HashMap<ObjectRef<MEANetDeployment>, u32>>,
 }
 
@@ -164,7 +167,7 @@ pub async fn run(
 async fn reconcile(deployment: Arc<MEANetDeployment>, context: Arc<Context>) -> Result<Action, Error> {
     context.cache.filled().await.context(CachesSnafu)?;
     let begin = Instant::now();
-    let outcome = reconcile_filled(&deployment, &context).await;
+    let outcome = Box::pin(reconcile_filled(&deployment, &context)).await;
     context.metrics.reconciled(begin.elapsed());
     if outcome.is_ok() {
         locked(&context.failures).remove(&ObjectRef::from_obj(deployment.as_ref()));
@@ -193,7 +196,7 @@ async fn reconcile_filled(deployment: &Arc<MEANetDeployment>, context: &Context)
     let plan = plan(&observed, &spec, now);
     let children = build(&spec, &plan);
     let writer = Writer::new(context.client.clone(), &spec, context.metrics.clone());
-    let (written, applied) = apply(&writer, &plan, children, &live).await;
+    let (written, applied) = Box::pin(apply(&writer, &plan, children, &live)).await;
     context.believe(deployment, written);
     let look_again = plan.look_again;
     context
@@ -255,10 +258,10 @@ fn error_policy(deployment: Arc<MEANetDeployment>, error: &Error, context: Arc<C
     };
     match category {
         Category::Conflict => {
-            tracing::debug!(%error, namespace, name, ?pause, "a reconcile met another writer")
+            tracing::debug!(%error, namespace, name, ?pause, "a reconcile met another writer");
         }
         Category::Transient => {
-            tracing::warn!(%error, namespace, name, ?pause, "a reconcile failed and is tried again")
+            tracing::warn!(%error, namespace, name, ?pause, "a reconcile failed and is tried again");
         }
         Category::Permanent => tracing::error!(%error, namespace, name, ?pause, "a reconcile failed"),
     }

@@ -142,34 +142,31 @@ impl Candidate {
             ..LeaseSpec::default()
         };
         let params = PostParams::default();
-        let outcome = match before {
-            Some(lease) => {
-                self.api
-                    .replace(
-                        LEASE,
-                        &params,
-                        &Lease {
-                            spec: Some(spec),
-                            ..lease
-                        },
-                    )
-                    .await
-            }
-            None => {
-                let metadata = ObjectMeta {
-                    name: Some(LEASE.to_owned()),
-                    ..ObjectMeta::default()
-                };
-                self.api
-                    .create(
-                        &params,
-                        &Lease {
-                            metadata,
-                            spec: Some(spec),
-                        },
-                    )
-                    .await
-            }
+        let outcome = if let Some(lease) = before {
+            self.api
+                .replace(
+                    LEASE,
+                    &params,
+                    &Lease {
+                        spec: Some(spec),
+                        ..lease
+                    },
+                )
+                .await
+        } else {
+            let metadata = ObjectMeta {
+                name: Some(LEASE.to_owned()),
+                ..ObjectMeta::default()
+            };
+            self.api
+                .create(
+                    &params,
+                    &Lease {
+                        metadata,
+                        spec: Some(spec),
+                    },
+                )
+                .await
         };
         match outcome {
             Ok(_) => Ok(true),

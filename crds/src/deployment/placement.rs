@@ -40,7 +40,12 @@ pub struct Edge {
 
 impl Default for Edge {
     fn default() -> Self {
-        Self { node_selector: edge_tier(), tolerations: Vec::new(), resources: None, compute_threads: None }
+        Self {
+            node_selector: edge_tier(),
+            tolerations: Vec::new(),
+            resources: None,
+            compute_threads: None,
+        }
     }
 }
 
@@ -110,7 +115,10 @@ fn one() -> i32 {
 
 impl Default for Accelerator {
     fn default() -> Self {
-        Self { resource: default_accelerator(), count: 1 }
+        Self {
+            resource: default_accelerator(),
+            count: 1,
+        }
     }
 }
 
@@ -159,6 +167,9 @@ fn default_max_delay() -> Duration {
 
 impl Default for Batching {
     fn default() -> Self {
-        Self { max_size: default_max_size(), max_delay: default_max_delay() }
+        Self {
+            max_size: default_max_size(),
+            max_delay: default_max_delay(),
+        }
     }
 }

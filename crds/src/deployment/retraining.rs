@@ -44,7 +44,9 @@ pub struct Gate {
 
 impl Default for Gate {
     fn default() -> Self {
-        Self { min_accuracy_gain: 0.0 }
+        Self {
+            min_accuracy_gain: 0.0,
+        }
     }
 }
 

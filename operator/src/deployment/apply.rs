@@ -160,9 +160,9 @@ async fn counts(writer: &Writer, plan: &Plan, live: &Live) -> Vec<Result<(), Err
             .and_then(|revision| revision.status.as_ref());
         !plan.prune.contains(name) && status.map(|status| status.nodes) != Some(**nodes)
     });
-    let writes =
+    let reports =
         changed.map(|(name, nodes)| writer.status::<MEANetRevision>(name.clone(), json!({"nodes": nodes})));
-    together(writes.collect()).await
+    together(reports.collect()).await
 }
 
 /// Runs futures side by side, a bounded number at a time.

@@ -152,7 +152,7 @@ pub fn observe(
         autoscalers: scope.children(&cache.autoscalers),
     };
     let mut by_number: Vec<_> = live.revisions.values().cloned().collect();
-    by_number.sort_by(|a, b| (a.spec.number, a.name_any()).cmp(&(b.spec.number, b.name_any())));
+    by_number.sort_by_key(|revision| (revision.spec.number, revision.name_any()));
     let spec = &deployment.spec;
     let observed = Observed {
         revisions: by_number,

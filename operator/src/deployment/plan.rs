@@ -130,9 +130,9 @@ fn in_use(
     spec: &Validated,
     history: &History,
     twins: &BTreeMap<String, TwinPlan>,
-    named: [&Option<String>; 3],
+    roots: [&Option<String>; 3],
 ) -> BTreeSet<String> {
-    let mut names: BTreeSet<String> = named.into_iter().flatten().cloned().collect();
+    let mut names: BTreeSet<String> = roots.into_iter().flatten().cloned().collect();
     let parents: Vec<_> = names
         .iter()
         .filter_map(|name| history.get(name)?.spec.parent.clone())

@@ -11,7 +11,7 @@ use crate::deployment::observe::{JobSeen, Observed, Outcome, Progress};
 use crate::deployment::validate::Validated;
 
 /// Shortest and longest pause before an import is tried again.
-const PAUSE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
+const PAUSE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_mins(5));
 /// The job's end and its pod's last words reach us on two ways; only then is a missing report really missing.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 

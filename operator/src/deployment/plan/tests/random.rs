@@ -1,0 +1,223 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const NODES: [&str; 4] = ["a", "b", "c", "d"];
+
+/// Something that may happen.
+#[derive(Clone, Debug)]
+enum Happening {
+    Step,
+    Live(usize),
+    Fails(usize),
+    Reachable(usize, bool),
+    Join(usize),
+    Leave(usize),
+    Route(u8),
+    Pause(bool),
+    Pin(usize),
+    Unpin,
+    Ask(u8),
+    TrainingEnds(u8, bool),
+    Model(bool),
+    ImportEnds(bool),
+    InFlight(i32),
+    Time(i64),
+    StatusLost,
+    TwinDeleted(usize),
+    JobsDeleted,
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    use Happening::*;
+    let node = 0..NODES.len();
+    prop_oneof![
+        4 => Just(Step),
+        4 => node.clone().prop_map(Live),
+        1 => node.clone().prop_map(Fails),
+        2 => (node.clone(), any::<bool>()).prop_map(|(node, ready)| Reachable(node, ready)),
+        1 => node.clone().prop_map(Join),
+        1 => node.clone().prop_map(Leave),
+        2 => (0_u8..5).prop_map(Route),
+        1 => any::<bool>().prop_map(Pause),
+        1 => (0_usize..20).prop_map(Pin),
+        1 => Just(Unpin),
+        2 => (0_u8..5).prop_map(Ask),
+        2 => ((0_u8..6), any::<bool>()).prop_map(|(digit, well)| TrainingEnds(digit, well)),
+        1 => any::<bool>().prop_map(Model),
+        2 => any::<bool>().prop_map(ImportEnds),
+        1 => (1..4).prop_map(InFlight),
+        1 => (0_i64..200).prop_map(Time),
+        1 => Just(StatusLost),
+        1 => node.prop_map(TwinDeleted),
+        1 => Just(JobsDeleted),
+    ]
+}
+
+fn happen(world: &mut World, happening: &Happening) {
+    match happening {
+        Happening::Step => drop(world.step()),
+        Happening::Live(node) => world.live(NODES[*node]),
+        Happening::Fails(node) => world.fails(NODES[*node]),
+        Happening::Reachable(node, ready) => world.reachable(NODES[*node], *ready),
+        Happening::Join(node) => {
+            let since = Some(world.now);
+            world
+                .observed
+                .edge_nodes
+                .entry(NODES[*node].to_owned())
+                .or_insert(EdgeNode { ready: true, since });
+        }
+        Happening::Leave(node) => drop(world.observed.edge_nodes.remove(NODES[*node])),
+        Happening::Route(above) => world.patch(&json!({"routing": {"offloadAbove": f64::from(*above)}})),
+        Happening::Pause(paused) => world.patch(&json!({"rollout": {"paused": paused}})),
+        Happening::Pin(index) => {
+            let name = world
+                .observed
+                .revisions
+                .get(*index)
+                .map_or("cams-none".to_owned(), |r| r.name_any());
+            world.patch(&json!({"rollout": {"pinnedRevision": name}}));
+        }
+        Happening::Unpin => world.patch(&json!({"rollout": {"pinnedRevision": null}})),
+        Happening::Ask(request) => world.ask(&request.to_string()),
+        Happening::TrainingEnds(digit, well) => {
+            let digit = char::from(b'a' + digit);
+            world.ends(
+                Component::Train,
+                if *well {
+                    success(digit, Some(0.1))
+                } else {
+                    failure(world.now)
+                },
+            );
+        }
+        Happening::Model(other) => {
+            let digit = if *other { "9" } else { "0" };
+            world.patch(&json!({"model": {"weights": {"digest": format!("sha256:{}", digit.repeat(64))}}}));
+        }
+        Happening::ImportEnds(well) => {
+            world.ends(
+                Component::Import,
+                if *well {
+                    success('a', None)
+                } else {
+                    failure(world.now)
+                },
+            );
+        }
+        Happening::InFlight(most) => world.patch(&json!({"rollout": {"maxInFlight": most}})),
+        Happening::Time(seconds) => world.pass(*seconds),
+        Happening::StatusLost => world.edit(|deployment| deployment.status = None),
+        Happening::TwinDeleted(node) => drop(world.observed.twins.remove(NODES[*node])),
+        Happening::JobsDeleted => world.observed.jobs.clear(),
+    }
+}
+
+fn failure(at: Timestamp) -> Outcome {
+    Outcome::Failed {
+        at,
+        ran: Duration::from_secs(1),
+        message: "no".to_owned(),
+    }
+}
+
+/// What holds after every plan.
+fn check(world: &World, plan: &Plan) {
+    let known = |name: &String| {
+        world
+            .observed
+            .revisions
+            .iter()
+            .chain(&plan.drafts)
+            .any(|revision| revision.name_any() == *name)
+    };
+    assert_eq!(plan.twins.len(), world.observed.edge_nodes.len());
+    for twin in plan.twins.values() {
+        if let Some(revision) = &twin.revision {
+            assert!(!plan.prune.contains(revision), "a wanted revision is pruned");
+            assert!(known(revision), "a twin wants {revision}, which is not there");
+        }
+    }
+    for twin in world.observed.twins.values() {
+        assert!(
+            twin.live.as_ref().is_none_or(|live| !plan.prune.contains(live)),
+            "a live revision is pruned"
+        );
+    }
+    let mut numbers: Vec<_> = world
+        .observed
+        .revisions
+        .iter()
+        .chain(&plan.drafts)
+        .map(|revision| revision.spec.number)
+        .collect();
+    let all = numbers.len();
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert_eq!(numbers.len(), all, "a number is used twice");
+    let sum = &plan.nodes;
+    assert_eq!(sum.synced + sum.pending + sum.offline + sum.failed, sum.selected);
+    assert!(sum.pending >= 0);
+    moves_within_bounds(world, plan);
+}
+
+/// No more nodes that serve are sent to other weights than may load at a time.
+fn moves_within_bounds(world: &World, plan: &Plan) {
+    let find = |name: Option<&String>| {
+        world
+            .observed
+            .revisions
+            .iter()
+            .chain(&plan.drafts)
+            .find(|revision| Some(&revision.name_any()) == name)
+            .cloned()
+    };
+    let moved = plan.twins.iter().filter(|(node, wish)| {
+        let Some(seen) = world.observed.twins.get(*node) else {
+            return false;
+        };
+        let (before, after) = (find(seen.wanted.as_ref()), find(wish.revision.as_ref()));
+        let live = find(seen.live.as_ref());
+        let differs = |old: &Option<Arc<MEANetRevision>>| match (old, &after) {
+            (Some(old), Some(after)) => !history::same_weights(old, after),
+            _ => false,
+        };
+        differs(&before) && differs(&live)
+    });
+    let most = usize::try_from(world.observed.deployment.spec.rollout.max_in_flight).unwrap();
+    assert!(moved.count() <= most, "too many nodes load at a time");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Whatever happens, in whatever order, and with an operator that acts only now and then: once the causes are mended,
+    /// every node comes to the target, and then nothing is left to do.
+    #[test]
+    fn everything_heals(happenings in prop::collection::vec(happening(), 0..60)) {
+        let mut world = World::new(&NODES[..2]);
+        for happening in &happenings {
+            happen(&mut world, happening);
+            check(&world, &world.plan());
+        }
+        world.patch(&json!({"rollout": {"paused": false, "pinnedRevision": null}}));
+        for node in NODES {
+            happen(&mut world, &Happening::Join(NODES.iter().position(|n| *n == node).unwrap()));
+            world.reachable(node, true);
+        }
+        for _ in 0..6 {
+            world.pass(1000);
+            let plan = world.step();
+            check(&world, &plan);
+            world.ends(Component::Import, success('a', None));
+            world.ends(Component::Train, success('b', Some(0.1)));
+        }
+        let plan = world.settle();
+        prop_assert_eq!(plan.nodes.synced, 4, "{:?}", plan.verdicts);
+        prop_assert_eq!(&plan.current, &plan.target);
+        prop_assert!(plan.drafts.is_empty() && plan.delete_jobs.is_empty() && plan.prune.is_empty());
+        let again = world.step();
+        prop_assert_eq!(plan.twins, again.twins);
+    }
+}
