@@ -1,1 +1,14 @@
-//! placeholder
+//! Labelled images: where they come from, how they are split and augmented. No tensors, no network.
+//!
+//! Training and selection code takes a [`Training`] value; only reports take a [`Test`] value. The two are made by
+//! different functions, which open different files, so no training path can read test images by accident.
+
+mod augment;
+mod cifar;
+mod images;
+mod split;
+
+pub use augment::{Augment, plain};
+pub use cifar::{ReadCifarError, read_records, test as cifar100_test, train as cifar100_train, write_records};
+pub use images::{Images, Test, Training};
+pub use split::{Shuffle, split};

@@ -1,1 +1,26 @@
-//! placeholder
+//! The networks of MEANet, their training and their evaluation; the only crate that knows the tensor library.
+
+mod backbone;
+mod batch;
+mod blocks;
+mod card;
+mod cloud;
+mod edge;
+pub mod evaluate;
+mod extend;
+mod grow;
+mod input;
+mod manifest;
+mod resnet;
+pub mod train;
+mod weights;
+
+pub use backbone::{Backbone, UnknownBackboneError};
+pub use batch::{ImageBatch, ImageError};
+pub use burn::tensor::Device;
+pub use card::{Block, Card, Variant};
+pub use cloud::CloudNetwork;
+pub use edge::{Cost, EdgeBlobs, EdgeCost, EdgeNetwork, InferError, MainPass};
+pub use input::InputSpec;
+pub use manifest::{BlobDigests, Manifest, ManifestEvaluation, ModelBlobs, ModelError};
+pub use weights::{WeightsError, digest, read_card};

@@ -1,0 +1,12 @@
+//! Training: the whole network once, in the cloud; adaptive and extension blocks again and again.
+
+mod classifier;
+mod extension;
+mod run;
+mod schedule;
+mod select;
+
+pub use classifier::{Classifier, Recipe, Stage, train_classifier};
+pub use extension::{ExtensionRecipe, TrainedExtension, train_extension};
+pub use run::{Run, TrainError};
+pub use select::select_hard_classes;

@@ -1,0 +1,257 @@
+//! Training of adaptive and extension block over a frozen main block.
+
+use std::time::Instant;
+
+use burn::module::Module;
+use burn::optim::decay::WeightDecayConfig;
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{GradientsParams, SgdConfig};
+use burn::tensor::activation::log_softmax;
+use burn::tensor::{Device, Tensor, TensorData};
+use meanet_data::{Augment, Images, Shuffle, Training, plain};
+use serde::{Deserialize, Serialize};
+use snafu::ResultExt;
+use tracing::info;
+
+use crate::card::{Block, Card, Variant};
+use crate::edge::{open, rows};
+use crate::evaluate::top;
+use crate::extend::Specialist;
+use crate::input::InputSpec;
+use crate::resnet::ResNet;
+use crate::train::run::{TrainError, WeightsSnafu};
+use crate::train::schedule::Schedule;
+use crate::weights::{apply, digest, encode, tensors_of};
+
+/// How adaptive and extension block are trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExtensionRecipe {
+    /// Classes that the extension tells apart, ascending.
+    pub hard_classes: Vec<u32>,
+    /// Passes over the images.
+    pub epochs: usize,
+    /// Images a step.
+    pub batch_size: usize,
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// Share of the run during which the rate climbs.
+    pub warm_up: f64,
+    /// L2 penalty.
+    pub weight_decay: f32,
+    /// Probability mass spread over the wrong classes.
+    pub label_smoothing: f32,
+    /// Versions of each image whose main features are computed once and kept: the image itself, and augmented ones.
+    pub views: usize,
+    /// Seed of initial weights, order and augmentation.
+    pub seed: u64,
+}
+
+/// What a training of the extension gave.
+#[derive(Clone, Debug)]
+pub struct TrainedExtension {
+    /// Blob of the adaptive block.
+    pub adaptive: Vec<u8>,
+    /// Blob of the extension block.
+    pub extension: Vec<u8>,
+    /// Images trained on.
+    pub trained_on: usize,
+    /// Time it took.
+    pub seconds: f64,
+}
+
+/// The versions of all images, and what the frozen main block makes of them.
+struct Cache {
+    /// `[image][view]`, each `[3, side, side]`; bytes, which is a quarter of what floats take.
+    pixels: Vec<u8>,
+    /// `[image][view]`, each `[c, side/4, side/4]`.
+    features: Vec<f32>,
+    pixel_stride: usize,
+    feature_stride: usize,
+    /// Position of the true class among the hard ones; absent for images that are only routed to the extension.
+    targets: Vec<Option<usize>>,
+    views: usize,
+}
+
+/// Trains adaptive and extension block on those images of `training` whose true class is hard, and on those which the main
+/// block (a blob) takes for a hard class, since these will come at inference: the first learn their class, the others that
+/// no hard class is likely. `start` holds blobs of an adaptive and an extension block for the same hard classes to go on from.
+pub fn train_extension(
+    recipe: &ExtensionRecipe,
+    main: &[u8],
+    start: Option<(&[u8], &[u8])>,
+    training: &Training,
+    device: &Device,
+) -> Result<TrainedExtension, TrainError> {
+    let started = Instant::now();
+    let (card, tensors) = open(main, Block::Main).context(WeightsSnafu)?;
+    if recipe.hard_classes.is_empty() || !recipe.hard_classes.is_sorted_by(|a, b| a < b) {
+        return Err(TrainError::Data { reason: "the hard classes are not ascending, or there is none".to_owned() });
+    }
+    let mut frozen = ResNet::new(card.backbone, card.classes, device);
+    apply(&mut frozen, "the main block", tensors).context(WeightsSnafu)?;
+    let frozen = frozen.fold();
+    let cache = Cache::new(recipe, &frozen, &card.input, &training.0, device)?;
+    let count = cache.targets.len();
+    let batch_size = recipe.batch_size.clamp(1, count.max(1));
+    // A batch norm learns nothing from a batch of one image.
+    if count < 2 || cache.targets.iter().flatten().next().is_none() {
+        return Err(TrainError::Data {
+            reason: format!("{count} images are of hard classes or taken for them; collect more, or widen the hard classes"),
+        });
+    }
+    info!(images = count, views = recipe.views, seconds = started.elapsed().as_secs_f64(), "main features are cached");
+
+    let autodiff = device.clone().autodiff();
+    device.seed(recipe.seed);
+    let mut specialist = Specialist::new(card.backbone, recipe.hard_classes.len(), &autodiff);
+    if let Some((adaptive, extension)) = start {
+        let (_, tensors) = open(adaptive, Block::Adaptive).context(WeightsSnafu)?;
+        apply(&mut specialist.adaptive, "the adaptive block", tensors).context(WeightsSnafu)?;
+        let (_, tensors) = open(extension, Block::Extension).context(WeightsSnafu)?;
+        apply(&mut specialist.extension, "the extension block", tensors).context(WeightsSnafu)?;
+    }
+    let mut optimizer = SgdConfig::new()
+        .with_momentum(Some(MomentumConfig::new().with_momentum(0.9).with_dampening(0.0).with_nesterov(true)))
+        .with_weight_decay(Some(WeightDecayConfig::new(recipe.weight_decay)))
+        .init();
+    let schedule = Schedule::new(recipe.learning_rate, recipe.warm_up);
+    let steps = (count / batch_size).max(1);
+    for epoch in 0..recipe.epochs {
+        let seed = recipe.seed.wrapping_mul(1_000_003).wrapping_add(epoch as u64);
+        let order = Shuffle::new(seed).epoch(count);
+        let mut total = 0.0;
+        for (step, batch) in order.chunks_exact(batch_size).enumerate() {
+            // Each epoch sees another version of an image, so that all are used alike.
+            let view = |image: usize| (epoch + image) % cache.views;
+            let (images, features) = cache.batch(batch, view, &card.input, device);
+            let targets = cache.targets(batch, recipe, &autodiff);
+            let logits = specialist.forward(Tensor::from_inner(images), Tensor::from_inner(features));
+            let loss = -(log_softmax(logits, 1) * targets).sum_dim(1).mean();
+            if step % (steps / 4).max(1) == 0 {
+                total += f64::from(loss.clone().into_scalar::<f32>());
+                if !total.is_finite() {
+                    return Err(TrainError::Diverged { epoch: epoch + 1, loss: total, rate: recipe.learning_rate });
+                }
+            }
+            let gradients = GradientsParams::from_grads(loss.backward(), &specialist);
+            let rate = schedule.rate((epoch * steps + step) as f64 / (recipe.epochs * steps) as f64);
+            specialist = optimizer.step(rate, specialist, gradients);
+        }
+        let elapsed = started.elapsed().as_secs_f64();
+        let left = elapsed / (epoch + 1) as f64 * (recipe.epochs - epoch - 1) as f64;
+        let loss = total / steps.div_ceil((steps / 4).max(1)) as f64;
+        info!(epoch = epoch + 1, of = recipe.epochs, loss, elapsed, left, "extension epoch done");
+    }
+    let specialist = specialist.valid();
+    let mut card = Card {
+        block: Block::Adaptive,
+        variant: Variant::Extend,
+        base: Some(digest(main)),
+        adaptive: None,
+        hard_classes: None,
+        ..card
+    };
+    let adaptive = tensors_of(&specialist.adaptive).and_then(|t| encode(&card, &t)).context(WeightsSnafu)?;
+    card.block = Block::Extension;
+    card.adaptive = Some(digest(&adaptive));
+    card.hard_classes = Some(recipe.hard_classes.clone());
+    let extension = tensors_of(&specialist.extension).and_then(|t| encode(&card, &t)).context(WeightsSnafu)?;
+    Ok(TrainedExtension { adaptive, extension, trained_on: count, seconds: started.elapsed().as_secs_f64() })
+}
+
+impl Cache {
+    fn new(
+        recipe: &ExtensionRecipe,
+        main: &ResNet,
+        input: &InputSpec,
+        images: &Images,
+        device: &Device,
+    ) -> Result<Self, TrainError> {
+        let side = input.height;
+        let hard = |class: u32| recipe.hard_classes.binary_search(&class).ok();
+        let views = recipe.views.max(1);
+        let mut cache = Self {
+            pixels: Vec::new(),
+            features: Vec::new(),
+            pixel_stride: input.values(),
+            feature_stride: 0,
+            targets: Vec::new(),
+            views,
+        };
+        let mut augment = Augment::new(4, true, recipe.seed);
+        let all: Vec<usize> = (0..images.len()).collect();
+        for chunk in all.chunks(128) {
+            let values = plain(images, chunk, side);
+            let features = main.features(input.tensor(values.clone(), [side, side], device));
+            let logits = rows(main.logits(features.clone()))
+                .map_err(|e| TrainError::Data { reason: e.to_string() })?;
+            let kept: Vec<usize> = (0..chunk.len())
+                .filter(|&i| hard(images.labels[chunk[i]]).is_some() || hard(top(&logits[i]) as u32).is_some())
+                .collect();
+            if kept.is_empty() {
+                continue;
+            }
+            let mut of_views = vec![(values, floats(features)?)];
+            for _ in 1..views {
+                let values = augment.batch(images, chunk, side, input.fill());
+                let features = main.features(input.tensor(values.clone(), [side, side], device));
+                of_views.push((values, floats(features)?));
+            }
+            let stride = of_views[0].1.len() / chunk.len();
+            cache.feature_stride = stride;
+            for i in kept {
+                cache.targets.push(hard(images.labels[chunk[i]]));
+                for (values, features) in &of_views {
+                    let values = &values[i * input.values()..(i + 1) * input.values()];
+                    cache.pixels.extend(values.iter().map(|v| v.round().clamp(0.0, 255.0) as u8));
+                    cache.features.extend_from_slice(&features[i * stride..(i + 1) * stride]);
+                }
+            }
+        }
+        Ok(cache)
+    }
+
+    /// Images `[n, 3, side, side]`, normalised, and their main features `[n, c, side/4, side/4]`.
+    fn batch(
+        &self,
+        batch: &[usize],
+        view: impl Fn(usize) -> usize,
+        input: &InputSpec,
+        device: &Device,
+    ) -> (Tensor<4>, Tensor<4>) {
+        let mut pixels = Vec::with_capacity(batch.len() * self.pixel_stride);
+        let mut features = Vec::with_capacity(batch.len() * self.feature_stride);
+        for &image in batch {
+            let at = image * self.views + view(image);
+            let values = &self.pixels[at * self.pixel_stride..(at + 1) * self.pixel_stride];
+            pixels.extend(values.iter().map(|&v| f32::from(v)));
+            features.extend_from_slice(&self.features[at * self.feature_stride..(at + 1) * self.feature_stride]);
+        }
+        let side = input.height / 4;
+        let shape = [batch.len(), self.feature_stride / (side * side).max(1), side, side];
+        let images = input.tensor(pixels, [input.height, input.width], device);
+        (images, Tensor::from_data(TensorData::new(features, shape), device))
+    }
+
+    /// Probabilities to learn, `[n, hard]`.
+    fn targets(&self, batch: &[usize], recipe: &ExtensionRecipe, device: &Device) -> Tensor<2> {
+        let classes = recipe.hard_classes.len();
+        let mut targets = Vec::with_capacity(batch.len() * classes);
+        for &image in batch {
+            let even = match self.targets[image] {
+                Some(_) => recipe.label_smoothing / classes as f32,
+                None => 1.0 / classes as f32,
+            };
+            let start = targets.len();
+            targets.resize(start + classes, even);
+            if let Some(target) = self.targets[image] {
+                targets[start + target] += 1.0 - recipe.label_smoothing;
+            }
+        }
+        Tensor::from_data(TensorData::new(targets, [batch.len(), classes]), device)
+    }
+}
+
+fn floats(tensor: Tensor<4>) -> Result<Vec<f32>, TrainError> {
+    tensor.into_data().try_to_vec::<f32>().map_err(|e| TrainError::Data { reason: format!("{e:?}") })
+}

@@ -1,0 +1,198 @@
+//! Weights as bytes: safetensors that say in their own metadata what they are.
+
+use std::collections::{BTreeMap, HashMap};
+
+use burn::store::ModuleSnapshot;
+use burn::store::burn_pack::Tensor as PackedTensor;
+use burn::tensor::{Bytes, DType};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use sha2::{Digest, Sha256};
+use snafu::{OptionExt, Snafu, ensure};
+
+use crate::card::Card;
+
+/// The one metadata entry; a single one, because safetensors writes several in no fixed order and the bytes are named by
+/// their digest.
+const METADATA: &str = "meanet";
+
+/// Why weights were refused.
+#[derive(Debug, Snafu)]
+#[snafu(visibility(pub(crate)))]
+#[non_exhaustive]
+pub enum WeightsError {
+    /// The bytes are no safetensors file.
+    #[snafu(display("failed to read weights: not a whole safetensors file: {reason}"))]
+    Format {
+        /// What the parser says.
+        reason: String,
+    },
+    /// The metadata is missing or wrong.
+    #[snafu(display("failed to read weights: {reason}"))]
+    Metadata {
+        /// What does not fit.
+        reason: String,
+    },
+    /// A tensor is missing, superfluous or has another shape.
+    #[snafu(display("failed to load weights of {network}: {key} {reason}"))]
+    Key {
+        /// The network they were meant for.
+        network: String,
+        /// The first key that does not fit.
+        key: String,
+        /// What does not fit.
+        reason: String,
+    },
+    /// A value is infinite or no number.
+    #[snafu(display("failed to load weights: {key} holds a value that is not finite; train it again with a lower learning rate"))]
+    NotFinite {
+        /// The tensor.
+        key: String,
+    },
+    /// Blocks that were not made for each other.
+    #[snafu(display("failed to put blocks together: {reason}"))]
+    Base {
+        /// Which, and why.
+        reason: String,
+    },
+    /// The network was loaded and gave no usable answer.
+    #[snafu(display("failed the warm-up inference: {reason}"))]
+    WarmUp {
+        /// What it gave.
+        reason: String,
+    },
+}
+
+/// One tensor, row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Values {
+    pub(crate) shape: Vec<usize>,
+    pub(crate) data: Vec<f32>,
+}
+
+/// Tensors by name, as a burn module names them.
+pub(crate) type Tensors = BTreeMap<String, Values>;
+
+/// `sha256:` and 64 hex digits: the name of a blob.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    Sha256::digest(bytes).iter().fold(String::from("sha256:"), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// All tensors of a module.
+pub(crate) fn tensors_of<M: ModuleSnapshot>(module: &M) -> Result<Tensors, WeightsError> {
+    module
+        .collect(None, None, false)
+        .into_iter()
+        .map(|tensor| {
+            let key = tensor.name.clone();
+            let shape = tensor.shape.to_vec();
+            let bytes = tensor.into_bytes().map_err(|e| WeightsError::Format { reason: e.to_string() })?;
+            Ok((key, Values { shape, data: floats(&bytes) }))
+        })
+        .collect()
+}
+
+/// Sets all tensors of `module`, and refuses any difference in keys or shapes. `network` names it in errors.
+pub(crate) fn apply<M: ModuleSnapshot>(module: &mut M, network: &str, tensors: Tensors) -> Result<(), WeightsError> {
+    let expected: BTreeMap<String, Vec<usize>> =
+        module.collect(None, None, false).into_iter().map(|t| (t.name.clone(), t.shape.to_vec())).collect();
+    for (key, shape) in &expected {
+        let values = tensors.get(key).context(KeySnafu { network, key, reason: "is missing" })?;
+        ensure!(
+            &values.shape == shape,
+            KeySnafu { network, key, reason: format!("has shape {:?} instead of {shape:?}", values.shape) }
+        );
+        ensure!(values.data.iter().all(|v| v.is_finite()), NotFiniteSnafu { key });
+    }
+    if let Some(key) = tensors.keys().find(|key| !expected.contains_key(*key)) {
+        return KeySnafu { network, key, reason: "is no tensor of this network" }.fail();
+    }
+    let packed = tensors
+        .into_iter()
+        .map(|(key, values)| PackedTensor::new(key, DType::F32, values.shape, None, Bytes::from_elems(values.data)))
+        .collect();
+    let result = module.apply(packed, None, None, false);
+    match result.errors.first() {
+        None => Ok(()),
+        Some(error) => KeySnafu { network, key: "a tensor", reason: error.to_string() }.fail(),
+    }
+}
+
+/// The bytes of a blob; the same for the same card and values.
+pub(crate) fn encode(card: &Card, tensors: &Tensors) -> Result<Vec<u8>, WeightsError> {
+    let metadata = serde_json::to_string(card).map_err(|e| WeightsError::Metadata { reason: e.to_string() })?;
+    let bytes: Vec<(&String, &Values, Vec<u8>)> = tensors
+        .iter()
+        .map(|(key, values)| (key, values, values.data.iter().flat_map(|v| v.to_le_bytes()).collect()))
+        .collect();
+    let views = bytes
+        .iter()
+        .map(|(key, values, bytes)| {
+            TensorView::new(Dtype::F32, values.shape.clone(), bytes)
+                .map(|view| (key.as_str(), view))
+                .map_err(|e| WeightsError::Format { reason: e.to_string() })
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    safetensors::serialize(views, Some(HashMap::from([(METADATA.to_owned(), metadata)])))
+        .map_err(|e| WeightsError::Format { reason: e.to_string() })
+}
+
+/// Card and tensors of a blob.
+pub(crate) fn decode(bytes: &[u8]) -> Result<(Card, Tensors), WeightsError> {
+    let card = read_card(bytes)?;
+    Ok((card, decode_tensors(bytes)?))
+}
+
+/// What a blob says it is, without looking at its tensors.
+pub fn read_card(bytes: &[u8]) -> Result<Card, WeightsError> {
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| WeightsError::Format { reason: e.to_string() })?;
+    let text = metadata
+        .metadata()
+        .as_ref()
+        .and_then(|m| m.get(METADATA))
+        .context(MetadataSnafu { reason: "the file does not say what it is; import weights of other origin with `meanet import`" })?;
+    serde_json::from_str(text).map_err(|e| WeightsError::Metadata { reason: format!("its description does not fit: {e}") })
+}
+
+/// Tensors of any safetensors file with 32-bit floats.
+pub(crate) fn decode_tensors(bytes: &[u8]) -> Result<Tensors, WeightsError> {
+    let file = SafeTensors::deserialize(bytes)
+        .map_err(|e| e.to_string())
+        .or_else(|reason| FormatSnafu { reason }.fail())?;
+    file.tensors()
+        .into_iter()
+        .map(|(key, view)| {
+            ensure!(
+                view.dtype() == Dtype::F32,
+                KeySnafu { network: "this project", key: key.clone(), reason: format!("is {:?} instead of F32", view.dtype()) }
+            );
+            let values = Values { shape: view.shape().to_vec(), data: floats(view.data()) };
+            Ok((key, values))
+        })
+        .collect()
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_names_its_algorithm() {
+        assert_eq!(digest(b""), "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    }
+
+    #[test]
+    fn bytes_that_are_no_weights_are_refused() {
+        for bytes in [&b""[..], b"{}", &[0xff; 64], b"\x02\0\0\0\0\0\0\0{}"] {
+            assert!(decode(bytes).is_err());
+        }
+    }
+}
