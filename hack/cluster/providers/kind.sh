@@ -31,11 +31,11 @@ kind_up() {
 	local node nodes=("$(kind_cloud)" "$CLUSTER_NAME-worker2" "$CLUSTER_NAME-worker3")
 	[[ $(<"$STATE/image") != "$KIND_OWN_IMAGE"* ]] || kind_connect_nodes
 	kind_make_volumes
-	await_nodes 180 "$CLUSTER_NAME-control-plane" "${nodes[@]}"
+	await_nodes 300 "$CLUSTER_NAME-control-plane" "${nodes[@]}"
 	say "nodes ready: ${nodes[*]}"
 	has_gpu "$(kind_cloud)" || give_gpu "$(kind_cloud)"
 	AWAIT_HINT="see: kubectl -n kube-system describe pods" \
-		await 120 "CoreDNS" kube -n kube-system wait --for=condition=Available --timeout=5s deployment/coredns
+		await 300 "CoreDNS" kube -n kube-system wait --for=condition=Available --timeout=5s deployment/coredns
 	: >"$STATE/complete"
 }
 
@@ -159,7 +159,7 @@ kind_restart_kubelet() {
 	kind_in_node "$1" systemctl restart kubelet
 	[[ $1 == "$(kind_cloud)" ]] || return 0
 	# Registering, the kubelet may reset what it does not know.
-	await 30 "the kubelet to register" kind_has_registered "$1" "$since"
+	await 90 "the kubelet to register" kind_has_registered "$1" "$since"
 	has_gpu "$1" || give_gpu "$1"
 }
 

@@ -22,7 +22,10 @@ done
 	# The control plane's own ports are on a loopback address that nothing else uses: etcd asks nobody for a password.
 	LOCAL_LOOPBACK=127.${LOCAL_NET#*.}.0.1
 	LOCAL_VOLUMES=/var/lib/meanet-volumes
-	LOCAL_CNI_PLUGINS=/usr/lib/cni
+	LOCAL_CNI_PLUGINS=/usr/lib/cni # Debian's
+	for folder in /opt/cni/bin /usr/libexec/cni; do
+		[[ -x $LOCAL_CNI_PLUGINS/ptp || ! -x $folder/ptp ]] || LOCAL_CNI_PLUGINS=$folder
+	done
 }
 
 local_can_work() {
@@ -65,11 +68,11 @@ local_up() {
 	apply coredns.yaml COREDNS_IMAGE="$COREDNS_IMAGE" CLUSTER_DOMAIN="$CLUSTER_DOMAIN" DNS_ADDRESS="$LOCAL_DNS_ADDRESS"
 	local_make_volume_folders
 	make_volumes cloud "$LOCAL_VOLUMES"
-	await_nodes 60 "${LOCAL_NODES[@]}"
+	await_nodes 180 "${LOCAL_NODES[@]}"
 	say "nodes ready: ${LOCAL_NODES[*]}"
 	has_gpu cloud || give_gpu cloud
 	AWAIT_HINT="see $STATE/logs" \
-		await 60 "CoreDNS" kube -n kube-system wait --for=condition=Available --timeout=5s deployment/coredns
+		await 180 "CoreDNS" kube -n kube-system wait --for=condition=Available --timeout=5s deployment/coredns
 	local_boot >"$STATE/complete"
 }
 
@@ -141,7 +144,7 @@ local_restart_kubelet() {
 
 # local_keep_gpu: gives the GPU back after the kubelet has registered its node, which may reset what it does not know.
 local_keep_gpu() {
-	await 30 "the kubelet to register" grep -qE 'Node was previously registered|Successfully registered node' \
+	await 90 "the kubelet to register" grep -qE 'Node was previously registered|Successfully registered node' \
 		"$STATE/logs/cloud-kubelet.log"
 	has_gpu cloud || give_gpu cloud
 }
@@ -149,7 +152,7 @@ local_keep_gpu() {
 local_restart_apiserver() {
 	stop_process "$STATE/run/kube-apiserver" 3
 	local_start_apiserver
-	await 60 "the API server" kube get --raw=/readyz
+	await 120 "the API server" kube get --raw=/readyz
 }
 
 local_empty_volumes() {

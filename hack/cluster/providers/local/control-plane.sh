@@ -16,7 +16,7 @@ local_start_control_plane() {
 		--listen-peer-urls "http://$LOCAL_LOOPBACK:2380" --initial-advertise-peer-urls "http://$LOCAL_LOOPBACK:2380" \
 		--initial-cluster "$CLUSTER_NAME=http://$LOCAL_LOOPBACK:2380" --auto-compaction-retention 10m
 	local_start_apiserver
-	AWAIT_HINT="see $STATE/logs/kube-apiserver.log and etcd.log" await 60 "the API server" kube get --raw=/readyz
+	AWAIT_HINT="see $STATE/logs/kube-apiserver.log and etcd.log" await 120 "the API server" kube get --raw=/readyz
 	say "API server ready"
 	# Not before the API server is ready: these end when their permissions are not there yet. There is one of each, so electing
 	# a leader would only cost writes.

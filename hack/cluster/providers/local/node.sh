@@ -23,7 +23,7 @@ local_start_node() {
 	fi
 	local_write_node_config "$node"
 	local_start_in_node "$node" containerd containerd --config "$folder/containerd.toml" --log-level warn
-	AWAIT_HINT="see $STATE/logs/$node-containerd.log" await 30 "containerd in $node" local_in_node "$node" ctr version
+	AWAIT_HINT="see $STATE/logs/$node-containerd.log" await 90 "containerd in $node" local_in_node "$node" ctr version
 	local_import "$node" "$(pause_image)"
 	local_start_kubelet "$node"
 	local_start_in_node "$node" kube-proxy "$BIN/kube-proxy" --config "$folder/kube-proxy.yaml"
@@ -50,7 +50,7 @@ local_start_anchor() {
 		echo "$pid" >"$2/anchor"
 		exec "$3"
 	' - "$node" "$folder" "$BIN/pause" </dev/null >"$STATE/logs/$node.log" 2>&1 9>&- &
-	AWAIT_HINT="see $STATE/logs/$node.log" await 10 "the namespaces of $node" test -s "$folder/anchor"
+	AWAIT_HINT="see $STATE/logs/$node.log" await 60 "the namespaces of $node" test -s "$folder/anchor"
 	record_process "$STATE/run/$node" "$(<"$folder/anchor")"
 }
 
@@ -68,7 +68,7 @@ local_start_in_node() {
 	# The PID file is in the node's own /run and holds its own numbering.
 	local_in_node "$node" setsid bash -c 'echo $$ >"/run/$0.pid"; exec "$@"' "$name" "$@" </dev/null >"$log" 2>&1 9>&- &
 	disown
-	AWAIT_HINT="see $log" await 10 "$name in $node to start" local_runs_in_node "$node" "$name"
+	AWAIT_HINT="see $log" await 60 "$name in $node to start" local_runs_in_node "$node" "$name"
 }
 
 # local_runs_in_node NODE NAME
