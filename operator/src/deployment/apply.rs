@@ -28,7 +28,7 @@ const PARALLEL: usize = 64;
 #[derive(Debug, Snafu)]
 pub enum Error {
     /// The API server did not take an object.
-    #[snafu(display("failed to {verb} {kind} {name}: {source}"))]
+    #[snafu(display("failed to {verb} {kind} {name}: {}", said(source)))]
     Write {
         /// What was tried.
         verb: &'static str,
@@ -50,6 +50,14 @@ pub enum Error {
         /// What the writer said.
         source: serde_json::Error,
     },
+}
+
+/// What the API server said, without what is only for programs.
+pub(in crate::deployment) fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
 }
 
 /// Writes what differs, deletes what is not wanted, and returns the revisions made. One object that cannot be written

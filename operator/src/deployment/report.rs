@@ -8,7 +8,7 @@ use meanet_crds::condition::{self, PROGRESSING, READY, RETRAINED, Verdict};
 use meanet_crds::{MEANetDeployment, MEANetDeploymentStatus};
 use snafu::{ResultExt, Snafu};
 
-use super::apply::{self, write_status};
+use super::apply::{self, said, write_status};
 use super::plan::Plan;
 use super::validate;
 use crate::metrics::Metrics;
@@ -17,7 +17,7 @@ use crate::metrics::Metrics;
 #[derive(Debug, Snafu)]
 pub enum Error {
     /// The API server did not take it.
-    #[snafu(display("failed to write the status of {name}: {source}"))]
+    #[snafu(display("failed to write the status of {name}: {}", said(source)))]
     Status {
         /// Name of the deployment.
         name: String,

@@ -74,12 +74,13 @@ pub(super) fn rollout(
         now,
     };
     let frozen = spec.rollout.paused || fleet.target.is_none();
+    let rolling = fleet.rolling(history);
     let mut wanted: BTreeMap<String, Option<String>> = BTreeMap::new();
     for (node, seen, _) in fleet.nodes() {
         let wish = if frozen {
             fleet.keep(seen)
         } else {
-            fleet.without_a_turn(seen, history)
+            fleet.without_a_turn(seen, rolling, history)
         };
         wanted.insert(node.to_owned(), wish);
     }
@@ -148,14 +149,14 @@ impl Fleet<'_> {
     }
 
     /// What a node may have without waiting for its turn.
-    fn without_a_turn(&self, seen: &TwinSeen, history: &mut History) -> Option<String> {
+    fn without_a_turn(&self, seen: &TwinSeen, rolling: bool, history: &mut History) -> Option<String> {
         let target = self.target.as_ref()?;
         if self.is_target(seen.wanted.as_ref(), history) || self.is_target(seen.live.as_ref(), history) {
             return Some(target.name_any());
         }
         let start = match &seen.wanted {
             Some(wanted) => wanted.clone(),
-            None if self.rolling(history) => self.before.clone().unwrap_or_else(|| target.name_any()),
+            None if rolling => self.before.clone().unwrap_or_else(|| target.name_any()),
             None => return Some(target.name_any()),
         };
         // A pinned revision is a rollback of weights and routing together: nothing new is made on the way.

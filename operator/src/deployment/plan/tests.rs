@@ -12,9 +12,7 @@ use meanet_crds::{JobReport, MEANetDeployment, MEANetRevision, condition};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::deployment::observe::{
-    CloudNode, CloudSeen, EdgeNode, JobSeen, Outcome, Progress, StoreClaim,
-};
+use crate::deployment::observe::{CloudNode, CloudSeen, EdgeNode, JobSeen, Outcome, Progress, StoreClaim};
 use crate::deployment::validate::validate;
 
 mod random;
