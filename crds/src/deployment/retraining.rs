@@ -65,6 +65,8 @@ pub struct TrainingJob {
     /// Peak learning rate.
     #[serde(default = "default_learning_rate")]
     #[schemars(range(min = 0.000_001, max = 10))]
+    // A minimum below one does not hold back the integer 0: the API server compares integers as integers.
+    #[x_kube(validation = ("self >= 0.000001", "job.learningRate must be at least 0.000001"))]
     pub learning_rate: f64,
     /// Samples trained on at most, the newest first.
     #[serde(default = "default_max_samples")]
