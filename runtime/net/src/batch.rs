@@ -99,6 +99,16 @@ impl ImageBatch {
         Self { height: self.height, width: self.width, pixels }
     }
 
+    /// One image as bytes, `[3, height, width]`, floats rounded; `None` past the end.
+    #[must_use]
+    pub fn bytes(&self, row: usize) -> Option<Vec<u8>> {
+        let range = row * self.stride()..(row + 1) * self.stride();
+        match &self.pixels {
+            Pixels::Bytes(pixels) => pixels.get(range).map(<[u8]>::to_vec),
+            Pixels::Floats(pixels) => pixels.get(range).map(|p| p.iter().map(|v| v.round() as u8).collect()),
+        }
+    }
+
     fn stride(&self) -> usize {
         3 * self.height * self.width
     }

@@ -53,6 +53,7 @@ pub enum InferError {
 pub struct EdgeNetwork {
     card: Card,
     hard_classes: Vec<u32>,
+    adds_to_main: bool,
     main: ResNet,
     adaptive: Adaptive,
     extension: Extension,
@@ -125,8 +126,16 @@ impl EdgeNetwork {
             adaptive: Cost { parameters: adaptive.num_params() - statistics(&adaptive), macs: adaptive.macs(side) },
             extension: Cost { parameters: extension.num_params() - statistics(&extension), macs: extension.macs(side / 4) },
         };
-        let network =
-            Self { card, hard_classes, main: main.fold(), adaptive: adaptive.fold(), extension: extension.fold(), cost, device };
+        let network = Self {
+            card,
+            hard_classes,
+            adds_to_main: extension_card.adds_to_main,
+            main: main.fold(),
+            adaptive: adaptive.fold(),
+            extension: extension.fold(),
+            cost,
+            device,
+        };
         network.warm_up()?;
         Ok(network)
     }
@@ -187,7 +196,15 @@ impl EdgeNetwork {
             let images = images.select(chosen).tensor(&self.card.input, &self.device).context(ImageSnafu)?;
             (images, pass.features.clone().select(0, indices))
         };
-        rows(self.extension.forward(features, self.adaptive.forward(images)))
+        let mut logits = rows(self.extension.forward(features, self.adaptive.forward(images)))?;
+        if self.adds_to_main {
+            for (row, logits) in chosen.iter().zip(&mut logits) {
+                for (class, logit) in self.hard_classes.iter().zip(logits) {
+                    *logit += pass.logits[*row].get(*class as usize).copied().unwrap_or(0.0);
+                }
+            }
+        }
+        Ok(logits)
     }
 
     fn warm_up(&self) -> Result<(), WeightsError> {

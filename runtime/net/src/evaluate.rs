@@ -1,7 +1,11 @@
 //! What a network is worth, image by image and exit by exit.
 
 use meanet_data::Images;
+use meanet_method::{
+    AfterMain, Exit, ExtensionRule, HardClasses, Routing, Score, ScoreError, WhenUnavailable, after_main, local_answer,
+};
 use serde::Serialize;
+use snafu::Snafu;
 
 use crate::batch::ImageBatch;
 use crate::cloud::CloudNetwork;
@@ -21,28 +25,6 @@ pub struct Outputs {
     pub cloud: Vec<Vec<f32>>,
     /// Class of each output of the extension.
     pub hard_classes: Vec<u32>,
-}
-
-/// When an input leaves by which exit (Long et al. 2021), as far as an evaluation needs it.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Rule {
-    /// Entropy of the main exit, in nats, above which an image goes to the cloud; absent: nothing does.
-    pub offload_above: Option<f32>,
-    /// Whether the extension's answer counts only where it is surer than the main exit.
-    pub compare: bool,
-}
-
-/// Where an image got its answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Exit {
-    /// The main block.
-    Main,
-    /// The extension block.
-    Extension,
-    /// The cloud.
-    Cloud,
 }
 
 /// One exit of a report; shares and accuracies in 0..=1.
@@ -71,6 +53,30 @@ pub struct Report {
     pub exits: Vec<ExitReport>,
 }
 
+/// Why outputs could not be routed.
+#[derive(Debug, Snafu)]
+#[non_exhaustive]
+pub enum EvaluateError {
+    /// Logits or hard classes are not what they should be.
+    #[snafu(display("failed to evaluate: {reason}"))]
+    Route {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Routing by entropy, in nats, as the paper has it; `None` keeps everything at the edge.
+#[must_use]
+pub fn by_entropy(offload_above: Option<f32>, rule: ExtensionRule) -> Routing {
+    Routing {
+        score: Score::Entropy,
+        offload_above: offload_above.unwrap_or(f32::INFINITY),
+        extension_offload_above: None,
+        rule,
+        when_unavailable: WhenUnavailable::AnswerLocally,
+    }
+}
+
 /// Runs all blocks on all images.
 pub fn outputs(edge: &EdgeNetwork, cloud: Option<&CloudNetwork>, images: &Images) -> Result<Outputs, InferError> {
     let mut outputs = Outputs {
@@ -95,51 +101,50 @@ pub fn outputs(edge: &EdgeNetwork, cloud: Option<&CloudNetwork>, images: &Images
 }
 
 impl Outputs {
-    /// Routes all images by `rule`.
-    #[must_use]
-    pub fn report(&self, rule: Rule) -> Report {
-        let mut counts = [(Exit::Main, [0_usize; 3]), (Exit::Extension, [0; 3]), (Exit::Cloud, [0; 3])];
+    /// Routes all images. Without a cloud nothing is sent to one.
+    pub fn report(&self, routing: &Routing) -> Result<Report, EvaluateError> {
+        let classes = self.main.first().map_or(0, Vec::len);
+        let fail = |reason: String| EvaluateError::Route { reason };
+        let hard = HardClasses::new(&self.hard_classes, classes).map_err(|e| fail(e.to_string()))?;
+        let mut counts = [[0_usize; 3]; 3];
         for (index, &label) in self.labels.iter().enumerate() {
-            let p = softmax(&self.main[index]);
-            let k = top(&p);
-            let (exit, answer) = self.answer(index, &p, k, rule);
-            let count = &mut counts[exit as usize].1;
+            let (exit, answer) = self.answer(index, routing, &hard).map_err(|e| fail(e.to_string()))?;
+            let count = &mut counts[exit as usize];
             count[0] += 1;
-            count[1] += usize::from(answer == label as usize);
-            count[2] += usize::from(k == label as usize);
+            count[1] += usize::from(answer == label);
+            count[2] += usize::from(top(&self.main[index]) == label as usize);
         }
         let samples = self.labels.len();
         let share = |part: usize, whole: usize| part as f64 / whole.max(1) as f64;
-        Report {
+        Ok(Report {
             samples,
-            accuracy: share(counts.iter().map(|(_, c)| c[1]).sum(), samples),
-            exits: counts
-                .iter()
-                .map(|&(exit, [count, right, main])| ExitReport {
+            accuracy: share(counts.iter().map(|c| c[1]).sum(), samples),
+            exits: [Exit::Main, Exit::Extension, Exit::Cloud]
+                .into_iter()
+                .zip(counts)
+                .map(|(exit, [count, right, main])| ExitReport {
                     exit,
                     share: share(count, samples),
                     accuracy: share(right, count),
                     main_accuracy: share(main, count),
                 })
                 .collect(),
-        }
+        })
     }
 
-    fn answer(&self, index: usize, p: &[f32], k: usize, rule: Rule) -> (Exit, usize) {
-        if rule.offload_above.is_some_and(|t| entropy(p) > t)
-            && let Some(cloud) = self.cloud.get(index)
+    fn answer(&self, index: usize, routing: &Routing, hard: &HardClasses) -> Result<(Exit, u32), ScoreError> {
+        let cloud = self.cloud.get(index).map(|logits| (Exit::Cloud, top(logits) as u32));
+        let local = after_main(&self.main[index], routing, hard)?;
+        if local.next == AfterMain::Offload
+            && let Some(cloud) = cloud
         {
-            return (Exit::Cloud, top(cloud));
+            return Ok(cloud);
         }
-        if self.hard_classes.binary_search(&(k as u32)).is_err() {
-            return (Exit::Main, k);
+        if !local.hard {
+            return Ok((Exit::Main, local.main.label));
         }
-        let q = softmax(&self.extension[index]);
-        let best = top(&q);
-        if rule.compare && p[k] > q[best] {
-            return (Exit::Main, k);
-        }
-        (Exit::Extension, self.hard_classes.get(best).map_or(k, |&class| class as usize))
+        let (answer, unsure) = local_answer(&local.main, &self.extension[index], routing, hard)?;
+        Ok(cloud.filter(|_| unsure).unwrap_or((answer.exit, answer.label)))
     }
 
     /// Accuracy of the main exit alone.
@@ -158,18 +163,6 @@ impl Outputs {
 fn accuracy(logits: &[Vec<f32>], labels: &[u32]) -> f64 {
     let right = logits.iter().zip(labels).filter(|(row, label)| top(row) == **label as usize).count();
     right as f64 / labels.len().max(1) as f64
-}
-
-pub(crate) fn softmax(logits: &[f32]) -> Vec<f32> {
-    let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let powers: Vec<f32> = logits.iter().map(|v| (v - highest).exp()).collect();
-    let sum: f32 = powers.iter().sum();
-    powers.into_iter().map(|v| v / sum).collect()
-}
-
-/// In nats.
-fn entropy(p: &[f32]) -> f32 {
-    -p.iter().filter(|v| **v > 0.0).map(|v| v * v.ln()).sum::<f32>()
 }
 
 /// Index of the largest value, the first of equal ones.
@@ -194,7 +187,7 @@ mod tests {
 
     #[test]
     fn each_image_leaves_by_one_exit() {
-        let report = outputs().report(Rule { offload_above: Some(1.0), compare: false });
+        let report = outputs().report(&by_entropy(Some(1.0), ExtensionRule::Extension)).unwrap();
         assert!((report.exits.iter().map(|e| e.share).sum::<f64>() - 1.0).abs() < 1e-9);
         // Image 0 is easy, 1 is mended by the extension, 2 is spoiled by it, 3 is unsure and mended by the cloud.
         assert_eq!(report.exits.iter().map(|e| e.share).collect::<Vec<_>>(), [0.25, 0.5, 0.25]);
@@ -203,7 +196,7 @@ mod tests {
 
     #[test]
     fn comparing_confidences_keeps_the_surer_answer() {
-        let report = outputs().report(Rule { offload_above: None, compare: true });
+        let report = outputs().report(&by_entropy(None, ExtensionRule::MoreConfident)).unwrap();
         assert!((report.exits[1].share - 0.25).abs() < 1e-9);
     }
 }

@@ -2,7 +2,7 @@
 //! of an adaptive block that sees the raw input again.
 
 use burn::module::Module;
-use burn::nn::{Linear, LinearConfig};
+use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
@@ -64,7 +64,8 @@ impl Extension {
         let [.., c] = backbone.channels();
         let mut blocks = vec![BasicBlock::new([2 * c, c], 1, device)];
         blocks.extend((0..3).map(|_| BasicBlock::new([c, c], 1, device)));
-        Self { blocks, head: LinearConfig::new(c, outputs).init(device) }
+        // Zero, so that an extension that adds to the main block begins as the main block.
+        Self { blocks, head: LinearConfig::new(c, outputs).with_initializer(Initializer::Zeros).init(device) }
     }
 
     /// Main and adaptive features, each `[n, c, h/4, w/4]` → `[n, outputs]`

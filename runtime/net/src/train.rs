@@ -1,12 +1,16 @@
 //! Training: the whole network once, in the cloud; adaptive and extension blocks again and again.
 
+mod backend;
 mod classifier;
 mod extension;
+mod retrain;
 mod run;
 mod schedule;
 mod select;
 
+pub use backend::{Backend, BackendError};
 pub use classifier::{Classifier, Recipe, Stage, train_classifier};
 pub use extension::{ExtensionRecipe, TrainedExtension, train_extension};
+pub use retrain::{Retrained, retrain};
 pub use run::{Run, TrainError};
 pub use select::select_hard_classes;

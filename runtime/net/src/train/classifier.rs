@@ -17,6 +17,7 @@ use tracing::info;
 
 use crate::backbone::Backbone;
 use crate::card::{Block, Card, Variant};
+use crate::edge::rows;
 use crate::grow::widen;
 use crate::input::InputSpec;
 use crate::resnet::ResNet;
@@ -44,6 +45,9 @@ pub struct Recipe {
     pub input: InputSpec,
     /// Epochs, by image size.
     pub stages: Vec<Stage>,
+    /// Images of an epoch, drawn anew for each; absent: all. Fewer give more checkpoints.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch_images: Option<usize>,
     /// Images a step.
     pub batch_size: usize,
     /// Peak learning rate.
@@ -100,6 +104,19 @@ impl Classifier {
         &self.recipe
     }
 
+    /// Logits of `images`, `[n][classes]`.
+    pub fn logits(&self, images: &Images) -> Result<Vec<Vec<f32>>, TrainError> {
+        let side = self.recipe.input.height;
+        let all: Vec<usize> = (0..images.len()).collect();
+        let mut logits = Vec::with_capacity(all.len());
+        for batch in all.chunks(128) {
+            let x = self.recipe.input.tensor(plain(images, batch, side), [side, side], &Device::flex());
+            let found = rows(self.network.logits(self.network.features(x)));
+            logits.extend(found.map_err(|e| TrainError::Data { reason: e.to_string() })?);
+        }
+        Ok(logits)
+    }
+
     /// Its weights as a blob, as a main block or as the cloud's network.
     pub fn blob(&self, block: Block) -> Result<Vec<u8>, WeightsError> {
         let card = Card {
@@ -111,6 +128,7 @@ impl Classifier {
             base: None,
             adaptive: None,
             hard_classes: None,
+            adds_to_main: false,
         };
         encode(&card, &tensors_of(&self.network)?)
     }
@@ -147,9 +165,10 @@ pub fn train_classifier(
     device: &Device,
 ) -> Result<Classifier, TrainError> {
     let images = &training.0;
-    if images.len() < recipe.batch_size {
+    let epoch_images = recipe.epoch_images.unwrap_or(images.len()).min(images.len());
+    if epoch_images < recipe.batch_size || recipe.batch_size == 0 {
         return Err(TrainError::Data {
-            reason: format!("{} images are fewer than one batch of {}; lower the batch size", images.len(), recipe.batch_size),
+            reason: format!("{epoch_images} images are fewer than one batch of {}; lower the batch size", recipe.batch_size),
         });
     }
     let autodiff = device.clone().autodiff();
@@ -174,7 +193,7 @@ pub fn train_classifier(
         .with_smoothing((recipe.label_smoothing > 0.0).then_some(recipe.label_smoothing))
         .init(&autodiff);
     let schedule = Schedule::new(recipe.learning_rate, recipe.warm_up);
-    let (epochs, steps) = (recipe.epochs(), images.len() / recipe.batch_size);
+    let (epochs, steps) = (recipe.epochs(), epoch_images / recipe.batch_size);
     for epoch in done..epochs {
         let side = recipe.side(epoch);
         let started = Instant::now();
@@ -184,7 +203,7 @@ pub fn train_classifier(
         let mut augment = Augment::new(4, true, seed);
         let mut total = 0.0;
         let mut spoken = Instant::now();
-        for (step, batch) in order.chunks_exact(recipe.batch_size).enumerate() {
+        for (step, batch) in order[..epoch_images].chunks_exact(recipe.batch_size).enumerate() {
             let values = augment.batch(images, batch, side, recipe.input.fill());
             let x = recipe.input.tensor(values, [side, side], &autodiff);
             let logits = network.logits(network.features(x));

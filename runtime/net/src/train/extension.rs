@@ -42,6 +42,8 @@ pub struct ExtensionRecipe {
     pub label_smoothing: f32,
     /// Versions of each image whose main features are computed once and kept: the image itself, and augmented ones.
     pub views: usize,
+    /// Whether the extension's logits are added to the main block's; without it the extension answers from scratch.
+    pub adds_to_main: bool,
     /// Seed of initial weights, order and augmentation.
     pub seed: u64,
 }
@@ -65,6 +67,8 @@ struct Cache {
     pixels: Vec<u8>,
     /// `[image][view]`, each `[c, side/4, side/4]`.
     features: Vec<f32>,
+    /// `[image][view]`, each the main logits of the hard classes, or zeros where they are not added to.
+    logits: Vec<f32>,
     pixel_stride: usize,
     feature_stride: usize,
     /// Position of the true class among the hard ones; absent for images that are only routed to the extension.
@@ -72,9 +76,9 @@ struct Cache {
     views: usize,
 }
 
-/// Trains adaptive and extension block on those images of `training` whose true class is hard, and on those which the main
-/// block (a blob) takes for a hard class, since these will come at inference: the first learn their class, the others that
-/// no hard class is likely. `start` holds blobs of an adaptive and an extension block for the same hard classes to go on from.
+/// Trains adaptive and extension block on those images of `training` whose true class is hard. An extension that answers
+/// from scratch is also trained on those which the main block (a blob) takes for a hard class, since these will come at
+/// inference; it learns that no hard class is likely, so that it can be overruled. `start` holds blobs of an adaptive and an extension block for the same hard classes to go on from.
 pub fn train_extension(
     recipe: &ExtensionRecipe,
     main: &[u8],
@@ -125,7 +129,8 @@ pub fn train_extension(
             let view = |image: usize| (epoch + image) % cache.views;
             let (images, features) = cache.batch(batch, view, &card.input, device);
             let targets = cache.targets(batch, recipe, &autodiff);
-            let logits = specialist.forward(Tensor::from_inner(images), Tensor::from_inner(features));
+            let added = Tensor::from_inner(cache.added(batch, view, recipe.hard_classes.len(), device));
+            let logits = specialist.forward(Tensor::from_inner(images), Tensor::from_inner(features)) + added;
             let loss = -(log_softmax(logits, 1) * targets).sum_dim(1).mean();
             if step % (steps / 4).max(1) == 0 {
                 total += f64::from(loss.clone().into_scalar::<f32>());
@@ -155,6 +160,7 @@ pub fn train_extension(
     card.block = Block::Extension;
     card.adaptive = Some(digest(&adaptive));
     card.hard_classes = Some(recipe.hard_classes.clone());
+    card.adds_to_main = recipe.adds_to_main;
     let extension = tensors_of(&specialist.extension).and_then(|t| encode(&card, &t)).context(WeightsSnafu)?;
     Ok(TrainedExtension { adaptive, extension, trained_on: count, seconds: started.elapsed().as_secs_f64() })
 }
@@ -173,42 +179,63 @@ impl Cache {
         let mut cache = Self {
             pixels: Vec::new(),
             features: Vec::new(),
+            logits: Vec::new(),
             pixel_stride: input.values(),
             feature_stride: 0,
             targets: Vec::new(),
             views,
         };
+        let run = |values: Vec<f32>| {
+            let features = main.features(input.tensor(values, [side, side], device));
+            let logits = rows(main.logits(features.clone())).map_err(|e| TrainError::Data { reason: e.to_string() })?;
+            Ok::<_, TrainError>((floats(features)?, logits))
+        };
         let mut augment = Augment::new(4, true, recipe.seed);
         let all: Vec<usize> = (0..images.len()).collect();
-        for chunk in all.chunks(128) {
+        // Only true-hard images are of use to an extension that adds to the main block, and they are known beforehand.
+        let wanted: Vec<usize> =
+            all.into_iter().filter(|&i| !recipe.adds_to_main || hard(images.labels[i]).is_some()).collect();
+        for chunk in wanted.chunks(128) {
             let values = plain(images, chunk, side);
-            let features = main.features(input.tensor(values.clone(), [side, side], device));
-            let logits = rows(main.logits(features.clone()))
-                .map_err(|e| TrainError::Data { reason: e.to_string() })?;
+            let (features, logits) = run(values.clone())?;
             let kept: Vec<usize> = (0..chunk.len())
                 .filter(|&i| hard(images.labels[chunk[i]]).is_some() || hard(top(&logits[i]) as u32).is_some())
                 .collect();
             if kept.is_empty() {
                 continue;
             }
-            let mut of_views = vec![(values, floats(features)?)];
+            cache.feature_stride = features.len() / chunk.len();
+            let chosen: Vec<usize> = kept.iter().map(|&i| chunk[i]).collect();
+            let mut of_views = vec![(kept, values, features, logits)];
             for _ in 1..views {
-                let values = augment.batch(images, chunk, side, input.fill());
-                let features = main.features(input.tensor(values.clone(), [side, side], device));
-                of_views.push((values, floats(features)?));
+                let values = augment.batch(images, &chosen, side, input.fill());
+                let (features, logits) = run(values.clone())?;
+                of_views.push(((0..chosen.len()).collect(), values, features, logits));
             }
-            let stride = of_views[0].1.len() / chunk.len();
-            cache.feature_stride = stride;
-            for i in kept {
-                cache.targets.push(hard(images.labels[chunk[i]]));
-                for (values, features) in &of_views {
-                    let values = &values[i * input.values()..(i + 1) * input.values()];
-                    cache.pixels.extend(values.iter().map(|v| v.round().clamp(0.0, 255.0) as u8));
-                    cache.features.extend_from_slice(&features[i * stride..(i + 1) * stride]);
+            for (position, &image) in chosen.iter().enumerate() {
+                cache.targets.push(hard(images.labels[image]));
+                for (at, values, features, logits) in &of_views {
+                    cache.push(recipe, at[position], values, features, &logits[at[position]]);
                 }
             }
         }
         Ok(cache)
+    }
+
+    fn push(&mut self, recipe: &ExtensionRecipe, at: usize, values: &[f32], features: &[f32], logits: &[f32]) {
+        let (pixels, stride) = (self.pixel_stride, self.feature_stride);
+        let values = &values[at * pixels..(at + 1) * pixels];
+        self.pixels.extend(values.iter().map(|v| v.round().clamp(0.0, 255.0) as u8));
+        self.features.extend_from_slice(&features[at * stride..(at + 1) * stride]);
+        let added = |&class: &u32| logits.get(class as usize).copied().filter(|_| recipe.adds_to_main).unwrap_or(0.0);
+        self.logits.extend(recipe.hard_classes.iter().map(added));
+    }
+
+    /// What the extension's logits are added to, `[n, hard]`.
+    fn added(&self, batch: &[usize], view: impl Fn(usize) -> usize, hard: usize, device: &Device) -> Tensor<2> {
+        let rows = batch.iter().map(|&image| image * self.views + view(image));
+        let values: Vec<f32> = rows.flat_map(|at| &self.logits[at * hard..(at + 1) * hard]).copied().collect();
+        Tensor::from_data(TensorData::new(values, [batch.len(), hard]), device)
     }
 
     /// Images `[n, 3, side, side]`, normalised, and their main features `[n, c, side/4, side/4]`.
