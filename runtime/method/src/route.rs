@@ -1,0 +1,204 @@
+//! Which exit answers. The order of the tests is the reference code's: complexity first, hardness second.
+
+use serde::{Deserialize, Serialize};
+
+use crate::hard::HardClasses;
+use crate::score::{Score, ScoreError, softmax};
+
+/// Who answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Exit {
+    /// The main block.
+    Main,
+    /// The extension block.
+    Extension,
+    /// The cloud.
+    Cloud,
+}
+
+impl Exit {
+    /// The name in answers and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Main => "main",
+            Self::Extension => "extension",
+            Self::Cloud => "cloud",
+        }
+    }
+}
+
+/// Whose answer counts when the extension was asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ExtensionRule {
+    /// The extension's.
+    #[default]
+    Extension,
+    /// The more confident one of main exit and extension.
+    MoreConfident,
+}
+
+/// What an input gets that should go to the cloud when the cloud does not answer in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenUnavailable {
+    /// The edge's own answer, marked `degraded`.
+    #[default]
+    AnswerLocally,
+    /// An error.
+    Fail,
+}
+
+/// When an input leaves by which exit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Routing {
+    /// How unsure an exit is.
+    pub score: Score,
+    /// Inputs with a main score above this go to the cloud.
+    pub offload_above: f32,
+    /// Inputs with an extension score above this go on to the cloud.
+    pub extension_offload_above: Option<f32>,
+    /// Whose answer counts when the extension was asked.
+    pub rule: ExtensionRule,
+    /// What happens without the cloud.
+    pub when_unavailable: WhenUnavailable,
+}
+
+/// A label and how it was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// The class.
+    pub label: u32,
+    /// Probability of the class at the exit that answered.
+    pub confidence: f32,
+    /// Who answered.
+    pub exit: Exit,
+}
+
+/// What follows from the main exit.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AfterMain {
+    /// An easy class, and sure: done.
+    Answer,
+    /// A hard class: the extension is asked.
+    Extend,
+    /// Not sure: to the cloud.
+    Offload,
+}
+
+/// What the main exit says of one input.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LocalAnswer {
+    /// The main exit's own answer.
+    pub main: Answer,
+    /// Score of the main exit.
+    pub score: f32,
+    /// Whether that class is hard.
+    pub hard: bool,
+    /// What follows.
+    pub next: AfterMain,
+}
+
+fn best(p: &[f32]) -> (usize, f32) {
+    p.iter().copied().enumerate().fold((0, f32::NEG_INFINITY), |best, (i, v)| if v > best.1 { (i, v) } else { best })
+}
+
+/// Reads the main exit: its answer, its score and what follows. `logits` is `[classes]`.
+pub fn after_main(logits: &[f32], routing: &Routing, hard: &HardClasses) -> Result<LocalAnswer, ScoreError> {
+    let p = softmax(logits)?;
+    let (index, confidence) = best(&p);
+    let label = index as u32;
+    let score = routing.score.of(&p);
+    let is_hard = hard.contains(label);
+    let next = if score > routing.offload_above {
+        AfterMain::Offload
+    } else if is_hard {
+        AfterMain::Extend
+    } else {
+        AfterMain::Answer
+    };
+    Ok(LocalAnswer { main: Answer { label, confidence, exit: Exit::Main }, score, hard: is_hard, next })
+}
+
+/// The edge's answer once the extension was asked, and whether the extension is too unsure of it. `logits` is
+/// `[hard classes]`.
+pub fn local_answer(
+    main: &Answer,
+    logits: &[f32],
+    routing: &Routing,
+    hard: &HardClasses,
+) -> Result<(Answer, bool), ScoreError> {
+    let q = softmax(logits)?;
+    let (index, confidence) = best(&q);
+    let unsure = routing.extension_offload_above.is_some_and(|t| routing.score.of(&q) > t);
+    let main_wins = routing.rule == ExtensionRule::MoreConfident && main.confidence > confidence;
+    let answer = match hard.class(index) {
+        Some(label) if !main_wins => Answer { label, confidence, exit: Exit::Extension },
+        _ => main.clone(),
+    };
+    Ok((answer, unsure))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn routing() -> Routing {
+        Routing {
+            score: Score::Entropy,
+            offload_above: 0.9,
+            extension_offload_above: None,
+            rule: ExtensionRule::Extension,
+            when_unavailable: WhenUnavailable::AnswerLocally,
+        }
+    }
+
+    fn hard() -> HardClasses {
+        HardClasses::new(&[1, 2], 4).unwrap()
+    }
+
+    #[test]
+    fn sure_and_easy_leaves_at_main() {
+        let read = after_main(&[9.0, 0.0, 0.0, 0.0], &routing(), &hard()).unwrap();
+        assert_eq!((read.next, read.main.label, read.hard), (AfterMain::Answer, 0, false));
+    }
+
+    #[test]
+    fn sure_and_hard_goes_to_the_extension() {
+        let read = after_main(&[0.0, 9.0, 0.0, 0.0], &routing(), &hard()).unwrap();
+        assert_eq!(read.next, AfterMain::Extend);
+        let (answer, unsure) = local_answer(&read.main, &[0.0, 5.0], &routing(), &hard()).unwrap();
+        assert_eq!((answer.label, answer.exit, unsure), (2, Exit::Extension, false));
+    }
+
+    #[test]
+    fn unsure_goes_to_the_cloud_even_when_hard() {
+        for logits in [[0.0; 4], [0.0, 0.1, 0.0, 0.0]] {
+            assert_eq!(after_main(&logits, &routing(), &hard()).unwrap().next, AfterMain::Offload);
+        }
+    }
+
+    #[test]
+    fn the_more_confident_exit_wins_where_asked() {
+        let routing = Routing { rule: ExtensionRule::MoreConfident, extension_offload_above: Some(0.1), ..routing() };
+        let read = after_main(&[0.0, 9.0, 0.0, 0.0], &routing, &hard()).unwrap();
+        let (answer, unsure) = local_answer(&read.main, &[0.0, 0.1], &routing, &hard()).unwrap();
+        assert_eq!((answer.label, answer.exit, unsure), (1, Exit::Main, true));
+    }
+
+    #[test]
+    fn a_number_that_is_none_is_an_error_and_not_easy() {
+        assert!(after_main(&[f32::NAN, 0.0, 0.0, 0.0], &routing(), &hard()).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_higher_threshold_never_offloads_more(
+            logits in proptest::collection::vec(-20_f32..20.0, 4), low in 0_f32..2.0, more in 0_f32..2.0
+        ) {
+            let at = |t| after_main(&logits, &Routing { offload_above: t, ..routing() }, &hard()).unwrap().next;
+            prop_assert!(!(at(low + more) == AfterMain::Offload && at(low) != AfterMain::Offload));
+        }
+    }
+}
