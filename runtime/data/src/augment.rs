@@ -22,13 +22,13 @@ impl Augment {
     /// the padding have the value `fill` of their channel.
     pub fn batch(&mut self, images: &Images, indices: &[usize], side: usize, fill: [f32; 3]) -> Vec<f32> {
         let mut out = vec![0.0; indices.len() * 3 * side * side];
-        let mut full = vec![0.0; images.stride()];
+        let mut whole = vec![0.0; images.stride()];
         for (&index, target) in indices.iter().zip(out.chunks_exact_mut(3 * side * side)) {
             let span = 2 * self.padding;
             let (dy, dx) = (self.rng.random_range(0..=span), self.rng.random_range(0..=span));
             let flip = self.flip && self.rng.random();
-            shift(images, index, (dy, dx), self.padding, flip, fill, &mut full);
-            shrink(&full, images.height, images.width, side, target);
+            shift(images, index, (dy, dx), self.padding, flip, fill, &mut whole);
+            shrink(&whole, images.height, images.width, side, target);
         }
         out
     }

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use snafu::Snafu;
 
-/// A CIFAR ResNet (He et al. 2016, §4.2): a 3×3 stem and three stages of 16, 32 and 64 channels times `width`.
+/// A CIFAR `ResNet` (He et al. 2016, §4.2): a 3×3 stem and three stages of 16, 32 and 64 channels times `width`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Backbone {

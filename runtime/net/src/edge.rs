@@ -191,7 +191,7 @@ impl EdgeNetwork {
         let (images, features) = if all {
             (images.tensor(&self.card.input, &self.device).context(ImageSnafu)?, pass.features.clone())
         } else {
-            let indices: Vec<i64> = chosen.iter().map(|&row| row as i64).collect();
+            let indices: Vec<i64> = chosen.iter().map(|&row| i64::try_from(row).unwrap_or(i64::MAX)).collect();
             let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [chosen.len()]), &self.device);
             let images = images.select(chosen).tensor(&self.card.input, &self.device).context(ImageSnafu)?;
             (images, pass.features.clone().select(0, indices))

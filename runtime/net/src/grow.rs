@@ -1,4 +1,4 @@
-//! Wider networks that start as the same function as a narrow one (Net2Net, Chen et al. 2016), so that what the narrow one
+//! Wider networks that start as the same function as a narrow one (`Net2Net`, Chen et al. 2016), so that what the narrow one
 //! has learned need not be learned again.
 
 use rand::{Rng, SeedableRng};

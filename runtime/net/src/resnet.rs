@@ -1,4 +1,4 @@
-//! CIFAR ResNets: the main block of variant B, and the cloud's network.
+//! CIFAR `ResNet`s: the main block of variant B, and the cloud's network.
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
@@ -75,8 +75,8 @@ impl ResNet {
 
 /// Mean over the positions: `[n, c, h, w]` → `[n, c]`
 pub(crate) fn pool(x: Tensor<4>) -> Tensor<2> {
-    let [n, c, h, w] = x.dims();
-    x.reshape([n, c, h * w]).mean_dim(2).reshape([n, c])
+    let [count, channels, height, width] = x.dims();
+    x.reshape([count, channels, height * width]).mean_dim(2).reshape([count, channels])
 }
 
 pub(crate) fn head_macs(head: &Linear) -> usize {

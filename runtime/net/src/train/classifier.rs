@@ -220,8 +220,10 @@ pub fn train_classifier(
             network = optimizer.step(rate, network, gradients);
             if spoken.elapsed().as_secs() >= 30 {
                 spoken = Instant::now();
-                let speed = ((step + 1) * recipe.batch_size) as f64 / started.elapsed().as_secs_f64();
-                info!(epoch = epoch + 1, of = epochs, step, steps, images_per_second = speed as u64, "training");
+                let elapsed = started.elapsed().as_secs_f64();
+                let rate = ((step + 1) * recipe.batch_size) as f64 / elapsed;
+                let left = elapsed / (step + 1) as f64 * (steps - step - 1) as f64;
+                info!(epoch = epoch + 1, of = epochs, step, steps, images_per_second = rate, epoch_seconds_left = left, "training");
             }
         }
         let seconds = started.elapsed().as_secs_f64();
