@@ -234,3 +234,16 @@ fn networks_of_others_give_the_logits_they_should() {
         assert!(error.contains("layer"), "{error}");
     }
 }
+
+#[test]
+fn the_shipped_model_loads_and_says_what_it_is() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/cifar100");
+    let (manifest, _, blobs) = Manifest::open(&folder).unwrap();
+    let edge = EdgeNetwork::load(blobs.edge()).unwrap();
+    let cloud = CloudNetwork::load(blobs.cloud.as_deref().unwrap()).unwrap();
+    assert_eq!((edge.classes(), cloud.classes()), (manifest.classes, manifest.classes));
+    assert_eq!(edge.hard_classes(), manifest.hard_classes);
+    assert_eq!((edge.input(), cloud.input()), (&manifest.input, &manifest.input));
+    let bytes = blobs.main.len() + blobs.adaptive.len() + blobs.extension.len();
+    assert!(bytes < 5_000_000, "{bytes} bytes are too many for an edge");
+}
