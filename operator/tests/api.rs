@@ -6,6 +6,7 @@
     clippy::panic,
     reason = "helpers of tests are tests"
 )]
+#![allow(clippy::too_many_lines, reason = "a story has as many steps as it has")]
 
 #[path = "api/access.rs"]
 mod access;

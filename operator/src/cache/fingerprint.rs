@@ -1,3 +1,5 @@
+use std::any::Any;
+
 use k8s_openapi::api::core::v1::Node;
 use kube::{Resource, ResourceExt};
 use meanet_crds::MEANetNode;
@@ -5,11 +7,16 @@ use meanet_crds::MEANetNode;
 use super::hash;
 
 /// Drops what no reconcile reads from an object before it is kept.
-pub(super) fn trim<K: Resource>(object: &mut K) {
+pub(super) fn trim<K: Resource + 'static>(object: &mut K) {
     object.managed_fields_mut().clear();
     object
         .annotations_mut()
         .remove("kubectl.kubernetes.io/last-applied-configuration");
+    // The images that a node holds are most of what is known of it.
+    let node = (object as &mut dyn Any).downcast_mut::<Node>();
+    if let Some(status) = node.and_then(|node| node.status.as_mut()) {
+        status.images = None;
+    }
 }
 
 /// Any change counts.
