@@ -1,2 +1,101 @@
-//! placeholder
-fn main() {}
+//! `meanet`: the runtime of MEANet on edge nodes, on cloud nodes and in jobs.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use meanet_runtime::{cloud, dataset, edge, eval, import, infer, load, report, retrain, shutdown, train};
+
+#[derive(Parser)]
+#[command(name = "meanet", version, about = "Runs one classifier split over an edge and a cloud")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the edge part on a node, as the node's MEANetNode says.
+    Edge(edge::Args),
+    /// Serve the store and the cloud's network.
+    Cloud(cloud::Args),
+    /// Bring weights into the store, check them, and report them.
+    Import(import::Args),
+    /// Measure a model on test images.
+    Eval(eval::Args),
+    /// Classify files with a model on this machine.
+    Infer(infer::Args),
+    /// Send labelled images in a closed loop and sum up what came back.
+    Load(load::Args),
+    /// Move data sets.
+    Data {
+        #[command(subcommand)]
+        what: dataset::Command,
+    },
+    /// Train.
+    Train {
+        #[command(subcommand)]
+        what: Train,
+    },
+}
+
+#[derive(Subcommand)]
+enum Train {
+    #[command(flatten)]
+    Here(train::Command),
+    /// Retrain adaptive and extension blocks on what the store has collected, and report.
+    Job(retrain::Args),
+}
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("MEANET_LOG").unwrap_or_else(|_| "info".into()),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "failed to start the runtime");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result: Result<(), Box<dyn std::error::Error>> = runtime.block_on(async {
+        match cli.command {
+            Command::Edge(args) => edge::run(args).await.map_err(Into::into),
+            Command::Cloud(args) => cloud::run(args).await.map_err(Into::into),
+            Command::Import(args) => aside(move || import::run(&args).map_err(|e| report::words(e.as_ref()))).await,
+            Command::Infer(args) => infer::run(&args),
+            Command::Load(args) => load::run(args).await.map_err(Into::into),
+            Command::Data { what } => dataset::run(&what),
+            Command::Eval(args) => eval::run(&args),
+            Command::Train { what: Train::Here(command) } => train::run(&command),
+            Command::Train { what: Train::Job(args) } => {
+                aside(move || retrain::run(&args).map_err(|e| report::words(e.as_ref()))).await
+            }
+        }
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{}", report::words(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a job that takes its time on a thread of its own, so that the process ends when it is asked to.
+async fn aside(
+    job: impl FnOnce() -> Result<(), String> + Send + 'static,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let token = shutdown::token()?;
+    let job = tokio::task::spawn_blocking(job);
+    tokio::select! {
+        result = job => Ok(result??),
+        () = token.cancelled() => {
+            tracing::error!("the job was asked to end before it was done");
+            std::process::exit(1)
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The edge tier: answers every input on its node, asks the cloud where it is unsure, and follows its twin.
+
+mod active;
+mod compute;
+mod http;
+mod infer;
+mod loading;
+mod offload;
+mod stats;
+mod twin;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use snafu::{ResultExt, Snafu};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use crate::shutdown;
+use active::Slot;
+
+pub(crate) use active::routing;
+
+/// How the edge tier is started.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Name of the MEANetDeployment.
+    #[arg(long, env = "MEANET_DEPLOYMENT")]
+    pub deployment: String,
+    /// Its namespace.
+    #[arg(long, env = "MEANET_NAMESPACE")]
+    pub namespace: String,
+    /// Name of the node that this runs on.
+    #[arg(long, env = "MEANET_NODE")]
+    pub node: String,
+    /// Name of the pod that this runs in.
+    #[arg(long, env = "MEANET_POD", default_value = "")]
+    pub pod: String,
+    /// URL of the store: the cloud tier's.
+    #[arg(long, env = "MEANET_STORE_URL")]
+    pub store_url: String,
+    /// URL of the model that takes offloaded inputs.
+    #[arg(long, env = "MEANET_CLOUD_URL")]
+    pub cloud_url: String,
+    /// Folder that survives restarts: blobs, and what served last.
+    #[arg(long, env = "MEANET_CACHE_DIR", default_value = "/var/lib/meanet")]
+    pub cache_dir: PathBuf,
+    /// Address to serve on.
+    #[arg(long, env = "MEANET_LISTEN", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+    /// Threads that compute; as many as there are processors by default.
+    #[arg(long, env = "MEANET_COMPUTE_THREADS")]
+    pub compute_threads: Option<usize>,
+}
+
+/// Why the edge tier ended.
+#[derive(Debug, Snafu)]
+#[non_exhaustive]
+pub enum Error {
+    /// No handler for the end of the process.
+    #[snafu(display("failed to listen for signals"))]
+    Signals {
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The address is taken or not ours.
+    #[snafu(display("failed to listen on {listen}"))]
+    Listen {
+        /// The address.
+        listen: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// No client for the cloud and the store.
+    #[snafu(display("failed to make an HTTP client"))]
+    Client {
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// The API server cannot be spoken to at all.
+    #[snafu(display("failed to find the API server: run in a pod with a service account, or with KUBECONFIG"))]
+    Kubernetes {
+        /// Why.
+        #[snafu(source(from(kube::Error, Box::new)))]
+        source: Box<kube::Error>,
+    },
+    /// A compute thread could not be started.
+    #[snafu(display("failed to start a compute thread"))]
+    Threads {
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The cache folder cannot be used.
+    #[snafu(display("failed to use the cache folder"))]
+    Cache {
+        /// Why.
+        source: meanet_store::BlobError,
+    },
+    /// A task ended that should not have.
+    #[snafu(display("failed to go on: the task {task} ended"))]
+    TaskEnded {
+        /// Which one.
+        task: &'static str,
+    },
+}
+
+/// Serves until the process is asked to end.
+pub async fn run(args: Args) -> Result<(), Error> {
+    let token = shutdown::token().context(SignalsSnafu)?;
+    let threads = args
+        .compute_threads
+        .or_else(|| std::thread::available_parallelism().ok().map(std::num::NonZero::get))
+        .unwrap_or(1);
+    let compute = compute::Pool::start(threads).context(ThreadsSnafu)?;
+    let stats = Arc::new(stats::Stats::default());
+    let slot = Slot::default();
+    let http_client = crate::client::builder().build().context(ClientSnafu)?;
+    let loader = loading::Loader::open(&args.cache_dir, &args.store_url, http_client.clone()).context(CacheSnafu)?;
+
+    // What served before a restart serves again at once, whoever else is away.
+    match loader.restore() {
+        Ok(Some(active)) => {
+            info!(revision = active.name, "serving the revision from before the restart");
+            slot.set(Arc::new(active));
+        }
+        Ok(None) => {}
+        Err(error) => warn!(%error, "what served before the restart cannot be used"),
+    }
+
+    let listener = TcpListener::bind(args.listen).await.context(ListenSnafu { listen: args.listen })?;
+    let edge = Arc::new(infer::Edge {
+        model: args.deployment.clone(),
+        slot: slot.clone(),
+        compute,
+        stats: Arc::clone(&stats),
+        cloud: offload::Cloud::new(http_client, &args.cloud_url),
+    });
+    let client = twin::client().await?;
+
+    let mut tasks: JoinSet<&'static str> = JoinSet::new();
+    tasks.spawn({
+        let (edge, token) = (Arc::clone(&edge), token.clone());
+        async move {
+            http::serve(listener, edge, token).await;
+            "server"
+        }
+    });
+    tasks.spawn({
+        let follower = twin::Follower::new(&args, client, loader, slot, stats);
+        let token = token.clone();
+        async move {
+            follower.run(token).await;
+            "twin"
+        }
+    });
+    while let Some(ended) = tasks.join_next().await {
+        if !token.is_cancelled() {
+            return TaskEndedSnafu { task: ended.unwrap_or("crashed") }.fail();
+        }
+    }
+    Ok(())
+}

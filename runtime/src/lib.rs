@@ -1,0 +1,15 @@
+//! The MEANet runtime: one binary for edge nodes, cloud nodes and training jobs.
+
+mod client;
+pub mod cloud;
+pub mod dataset;
+pub mod edge;
+pub mod eval;
+pub mod import;
+pub mod infer;
+pub mod load;
+pub mod protocol;
+pub mod report;
+pub mod retrain;
+pub mod shutdown;
+pub mod train;

@@ -1,0 +1,135 @@
+//! `meanet train job`: retrains adaptive and extension blocks on what the store has collected, and reports.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use meanet_crds::report::JobReport;
+use meanet_crds::revision::{Evaluation, MEANetRevisionSpec, Weights};
+use meanet_data::{Images, Shuffle, Source, Training};
+use meanet_net::train::{Backend, ExtensionRecipe, retrain};
+use meanet_net::{EdgeBlobs, read_card};
+use meanet_store::{Blobs, datasets, read_samples};
+use tracing::info;
+
+use crate::edge::routing;
+use crate::report::{self, TERMINATION_LOG};
+
+/// Largest blob in bytes.
+const MAX_BLOB: u64 = 1 << 30;
+
+/// What is trained, on what, and how.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Name of the MEANetDeployment whose samples are used.
+    #[arg(long, env = "MEANET_DEPLOYMENT")]
+    pub deployment: String,
+    /// Root of the store.
+    #[arg(long, env = "MEANET_STORE")]
+    pub store: PathBuf,
+    /// The revision in service, `MEANetRevisionSpec` as JSON.
+    #[arg(long, env = "MEANET_REVISION")]
+    pub revision: String,
+    /// Data set below `datasets/` of the store, trained on besides the samples.
+    #[arg(long, env = "MEANET_DATASET")]
+    pub dataset: Option<String>,
+    /// Passes over the images.
+    #[arg(long, env = "MEANET_EPOCHS", default_value_t = 5)]
+    pub epochs: usize,
+    /// Images a step.
+    #[arg(long, env = "MEANET_BATCH_SIZE", default_value_t = 64)]
+    pub batch_size: usize,
+    /// Peak learning rate.
+    #[arg(long, env = "MEANET_LEARNING_RATE", default_value_t = 0.05)]
+    pub learning_rate: f64,
+    /// Images used at most: the newest samples first, then the data set's.
+    #[arg(long, env = "MEANET_MAX_SAMPLES", default_value_t = 10_000)]
+    pub max_samples: usize,
+    /// Seed of everything random.
+    #[arg(long, env = "MEANET_SEED", default_value_t = 0)]
+    pub seed: u64,
+    /// What computes: flex, or torch where it was built in.
+    #[arg(long, env = "MEANET_BACKEND", default_value = "flex")]
+    pub backend: Backend,
+    /// File for the report.
+    #[arg(long, env = "MEANET_REPORT", default_value = TERMINATION_LOG)]
+    pub report: PathBuf,
+}
+
+/// Retrains and reports; what went wrong is in the report as well.
+pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    let result = train(args);
+    let said = match &result {
+        Ok(report) => report.clone(),
+        Err(error) => JobReport::Failed { message: report::words(error.as_ref()) },
+    };
+    report::write(&args.report, &said).map_err(|e| format!("failed to write {}: {e}", args.report.display()))?;
+    result.map(|_| ())
+}
+
+fn train(args: &Args) -> Result<JobReport, Box<dyn Error>> {
+    let spec: MEANetRevisionSpec =
+        serde_json::from_str(&args.revision).map_err(|e| format!("failed to read --revision: {e}"))?;
+    let store = Blobs::open(&args.store)?;
+    let get = |name: &str| -> Result<Vec<u8>, Box<dyn Error>> { Ok(store.get(&name.parse()?, MAX_BLOB)?) };
+    let (main, adaptive, extension) =
+        (get(&spec.weights.main)?, get(&spec.weights.adaptive)?, get(&spec.weights.extension)?);
+    let card = read_card(&extension)?;
+    let images = images(args, card.input.height, card.input.width, card.classes)?;
+    let recipe = ExtensionRecipe {
+        hard_classes: spec.hard_classes.iter().map(|&class| u32::try_from(class)).collect::<Result<_, _>>()?,
+        epochs: args.epochs,
+        batch_size: args.batch_size,
+        learning_rate: args.learning_rate,
+        warm_up: 0.2,
+        weight_decay: 5e-4,
+        label_smoothing: 0.1,
+        views: 2,
+        adds_to_main: card.adds_to_main,
+        seed: args.seed,
+    };
+    let service = EdgeBlobs { main: &main, adaptive: &adaptive, extension: &extension };
+    let trained = retrain(&recipe, service, &images, &routing(&spec.routing), &args.backend.device()?)?;
+    let weights = Weights {
+        main: spec.weights.main.clone(),
+        adaptive: store.put_bytes(&trained.candidate.adaptive)?.to_string(),
+        extension: store.put_bytes(&trained.candidate.extension)?.to_string(),
+        cloud: spec.weights.cloud.clone(),
+    };
+    let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    Ok(JobReport::Succeeded {
+        weights,
+        hard_classes: spec.hard_classes,
+        evaluation: Some(Evaluation {
+            samples: count(trained.report.samples),
+            accuracy: trained.report.accuracy,
+            baseline_accuracy: Some(trained.baseline.accuracy),
+            main_accuracy: Some(trained.main_accuracy),
+            trained_on: Some(count(trained.candidate.trained_on)),
+            seconds: Some(trained.candidate.seconds),
+        }),
+    })
+}
+
+/// Samples and data set together, at most `max_samples`.
+fn images(args: &Args, height: usize, width: usize, classes: usize) -> Result<Training, Box<dyn Error>> {
+    let mut images = Images::empty(height, width);
+    for sample in read_samples(&args.store, &args.deployment, args.max_samples)? {
+        let fits = (sample.height as usize, sample.width as usize) == (height, width);
+        if let Some(label) = sample.label().filter(|&label| fits && (label as usize) < classes) {
+            images.push(&sample.pixels, label);
+        }
+    }
+    let collected = images.len();
+    if let Some(name) = &args.dataset {
+        let path = datasets::resolve(&args.store, name)?;
+        let Training(set) = Source::find(Some(&path))?.training(height, width)?;
+        if let Some(label) = set.labels.iter().find(|&&label| label as usize >= classes) {
+            return Err(format!("the data set {name} has a class {label}; the model knows {classes}").into());
+        }
+        let mut chosen = Shuffle::new(args.seed).epoch(set.len());
+        chosen.truncate(args.max_samples.saturating_sub(collected));
+        images = images.concat(&set.select(&chosen));
+    }
+    info!(collected, all = images.len(), "images to retrain on");
+    Ok(Training(images))
+}
