@@ -1,0 +1,66 @@
+# make help says what there is. CLUSTER=local|kind picks the cluster's provider.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+
+export MEANET_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/meanet
+export CARGO_TARGET_DIR ?= $(MEANET_CACHE)/target
+CLUSTER_CMD := hack/cluster/cluster$(if $(CLUSTER), --provider $(CLUSTER))
+
+# Always the whole workspace: another selection of packages changes the features of shared crates, and compiles burn once more.
+CARGO_FLAGS := --release --workspace --locked
+
+.PHONY: help
+help: ## Say what there is
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+.PHONY: test
+test: drift unit e2e ## Everything that CI runs: drift, unit and API server tests, then e2e on a cluster
+
+.PHONY: unit
+unit: ## Unit tests, and tests against a real API server
+	assets=$$(hack/cluster/cluster assets)
+	eval "$$assets"
+	export KUBEBUILDER_ASSETS
+	cargo test $(CARGO_FLAGS)
+
+.PHONY: e2e
+e2e: ## Tests on a cluster: the one of KUBECONFIG, or one brought up for the time of the tests
+	e2e/run
+
+.PHONY: demo
+demo: ## Bring up a cluster and run a MEANet on it
+	e2e/demo
+
+.PHONY: images
+images: ## Build the images as archives
+	hack/images
+
+.PHONY: generate
+generate: ## Generate manifests/crd
+	cargo build $(CARGO_FLAGS) --bin crdgen
+	"$(CARGO_TARGET_DIR)/release/crdgen" manifests/crd
+
+.PHONY: drift
+drift: ## Fail where manifests/crd is not what the types say
+	hack/crd-drift
+
+.PHONY: lint
+lint: ## Formatting, clippy, shellcheck
+	cargo fmt --all --check
+	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
+	shellcheck .ci/run hack/images hack/crd-drift hack/data hack/rustc-static e2e/run e2e/demo e2e/lib.sh
+
+.PHONY: data
+data: ## Fetch the official CIFAR-100 archive, checksum verified
+	hack/data
+
+.PHONY: cluster-up
+cluster-up: ## Make a cluster of one cloud node and two edge nodes
+	$(CLUSTER_CMD) up
+
+.PHONY: cluster-down
+cluster-down: ## Remove it and all it left
+	$(CLUSTER_CMD) down
