@@ -85,6 +85,7 @@ install() {
   OPERATOR_IMAGE=$(awk '/\/operator:/ {print $1}' "$WORK/images")
   RUNTIME_IMAGE=$(awk '/\/runtime:/ {print $1}' "$WORK/images")
   # A cluster that somebody else made names its own way to take archives.
+  # shellcheck disable=SC2086 # a command and its arguments
   awk '{print $2}' "$WORK/images" | xargs ${MEANET_LOAD:-hack/cluster/cluster load} >&2
 
   say "Operator"
@@ -107,6 +108,7 @@ sample() {
   eventually 300 "MEANetDeployment is Ready" k wait "meanetdeployment/$NAME" --for=condition=Ready --timeout=1s
   figure "ready_seconds $((SECONDS - from))"
   k get meanetdeployments,meanetrevisions,meanetnodes,pods -o wide >&2
+  # shellcheck disable=SC2034 # for the tests
   EDGES=$(twins | jq -r '.items[].spec.nodeName')
 }
 
