@@ -86,7 +86,6 @@ install() {
   RUNTIME_IMAGE=$(awk '/\/runtime:/ {print $1}' "$WORK/images")
   # A cluster that somebody else made names its own way to take archives.
   # shellcheck disable=SC2086 # a command and its arguments
-  # shellcheck disable=SC2086 # a command and its arguments
   awk '{print $2}' "$WORK/images" | xargs ${MEANET_LOAD:-hack/cluster/cluster load} >&2
 
   say "Operator"
@@ -110,7 +109,6 @@ sample() {
   figure "ready_seconds $((SECONDS - from))"
   k get meanetdeployments,meanetrevisions,meanetnodes,pods -o wide >&2
   # shellcheck disable=SC2034 # for the tests
-  # shellcheck disable=SC2034 # for those that source this
   EDGES=$(twins | jq -r '.items[].spec.nodeName')
 }
 
