@@ -49,6 +49,9 @@ finish() {
       k logs -l "meanet.dev/component=$part" --tail=10 --prefix >&2 || true
     done
   fi
+  if [[ -n ${CORDONED:-} ]]; then
+    kubectl uncordon "$CORDONED" >&2 || true
+  fi
   local pid
   for pid in $(jobs -p); do
     kill "$pid" 2>/dev/null || true
