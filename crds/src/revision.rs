@@ -99,7 +99,8 @@ pub struct Evaluation {
     /// Images that it was measured on.
     #[schemars(range(min = 0))]
     pub samples: i64,
-    /// Accuracy of the edge by itself under the revision's routing, nothing offloaded.
+    /// Accuracy of the edge by itself under the revision's routing, nothing offloaded. Compare it with `baselineAccuracy` only:
+    /// other revisions were measured on other images.
     #[schemars(range(min = 0, max = 1))]
     pub accuracy: f64,
     /// The same for the revision that was in service, on the same images.

@@ -25,6 +25,7 @@ fn words(source: &str) -> impl Iterator<Item = &str> {
             && word.starts_with(|c: char| c.is_ascii_uppercase())
             && word.chars().all(|c| c.is_ascii_alphabetic())
             && word.contains(|c: char| c.is_ascii_lowercase())
+            && !["True", "False", "Unknown"].contains(word)
     })
 }
 
