@@ -37,7 +37,7 @@ use crate::deployment::{Backbone, Model, Routing, Variant};
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("self == oldSelf", "a revision never changes: edit the MEANetDeployment and a new revision is made"))]
 pub struct MEANetRevisionSpec {
-    /// Name of the MEANetDeployment, in the same namespace.
+    /// Name of the `MEANetDeployment`, in the same namespace.
     #[schemars(length(min = 1, max = 40))]
     pub deployment: String,
     /// Counts up from 1 within the deployment: the history's order.

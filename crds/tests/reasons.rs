@@ -1,5 +1,7 @@
 //! The catalogue of reasons against the operator that gives them. Source is read, since the operator depends on this crate.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -21,7 +21,7 @@ fn edge_tier() -> BTreeMap<String, String> {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Edge {
-    /// Labels that a node must have, all of them, to get an edge runtime and a MEANetNode.
+    /// Labels that a node must have, all of them, to get an edge runtime and a `MEANetNode`.
     #[serde(default = "edge_tier")]
     #[schemars(extend("minProperties" = 1))]
     pub node_selector: BTreeMap<String, String>,

@@ -77,7 +77,7 @@ fn merge(base: &mut Value, part: &Value) {
     }
 }
 
-/// Every MEANetDeployment that a page shows, whole or in part.
+/// Every `MEANetDeployment` that a page shows, whole or in part.
 pub fn shown() -> Vec<Shown> {
     let mut found = Vec::new();
     for path in pages() {
