@@ -51,12 +51,25 @@ pub fn run(command: &Command) -> Result<(), Box<dyn Error>> {
             tracing::info!(size, "datasets/{name} is in place");
             Ok(())
         }
-        Command::Pack { data, training, skip, limit, out } => {
+        Command::Pack {
+            data,
+            training,
+            skip,
+            limit,
+            out,
+        } => {
             let source = Source::find(data.as_deref())?;
-            let images: Images = if *training { source.training(SIDE, SIDE)?.0 } else { source.test(SIDE, SIDE)?.0 };
+            let images: Images = if *training {
+                source.training(SIDE, SIDE)?.0
+            } else {
+                source.test(SIDE, SIDE)?.0
+            };
             let chosen: Vec<usize> = (0..images.len()).skip(*skip).take(*limit).collect();
-            let writer: Box<dyn Write> =
-                if out.as_os_str() == "-" { Box::new(io::stdout().lock()) } else { Box::new(File::create(out)?) };
+            let writer: Box<dyn Write> = if out.as_os_str() == "-" {
+                Box::new(io::stdout().lock())
+            } else {
+                Box::new(File::create(out)?)
+            };
             write_records(&images.select(&chosen), BufWriter::new(writer))?;
             tracing::info!(images = chosen.len(), "packed from {}", source.describe());
             Ok(())

@@ -67,15 +67,35 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         images = images.select(&(0..limit.min(images.len())).collect::<Vec<_>>());
     }
     let outputs = outputs(&edge, cloud.as_ref(), &images)?;
-    let rule = if args.more_confident { ExtensionRule::MoreConfident } else { ExtensionRule::Extension };
+    let rule = if args.more_confident {
+        ExtensionRule::MoreConfident
+    } else {
+        ExtensionRule::Extension
+    };
     let cost = edge.cost();
-    let thresholds = std::iter::once(None).chain(args.offload_above.iter().copied().map(Some).filter(|_| cloud.is_some()));
+    let thresholds = std::iter::once(None).chain(
+        args.offload_above
+            .iter()
+            .copied()
+            .map(Some)
+            .filter(|_| cloud.is_some()),
+    );
     let routings = thresholds
         .map(|offload_above| {
             let report = outputs.report(&by_entropy(offload_above, rule))?;
-            let extended: f64 = report.exits.iter().filter(|e| e.exit.as_str() == "extension").map(|e| e.share).sum();
-            let edge_macs = cost.main.macs as f64 + extended * (cost.adaptive.macs + cost.extension.macs) as f64;
-            Ok(RoutingLine { offload_above, edge_macs, report })
+            let extended: f64 = report
+                .exits
+                .iter()
+                .filter(|e| e.exit.as_str() == "extension")
+                .map(|e| e.share)
+                .sum();
+            let edge_macs =
+                cost.main.macs as f64 + extended * (cost.adaptive.macs + cost.extension.macs) as f64;
+            Ok(RoutingLine {
+                offload_above,
+                edge_macs,
+                report,
+            })
         })
         .collect::<Result<Vec<_>, Box<dyn Error>>>()?;
     let evaluation = Evaluation {
@@ -103,9 +123,13 @@ fn print(evaluation: &Evaluation) {
         println!("cloud alone     {:.2} %", 100.0 * accuracy);
     }
     println!();
-    println!("offload above   accuracy   edge MACs   main             extension        cloud       (share, accuracy)");
+    println!(
+        "offload above   accuracy   edge MACs   main             extension        cloud       (share, accuracy)"
+    );
     for line in &evaluation.routings {
-        let threshold = line.offload_above.map_or_else(|| "never".to_owned(), |t| format!("{t:.2} nats"));
+        let threshold = line
+            .offload_above
+            .map_or_else(|| "never".to_owned(), |t| format!("{t:.2} nats"));
         let exits: Vec<String> = line
             .report
             .exits
@@ -113,6 +137,10 @@ fn print(evaluation: &Evaluation) {
             .map(|e| format!("{:5.1} % {:5.1} %", 100.0 * e.share, 100.0 * e.accuracy))
             .collect();
         let macs = line.edge_macs / 1e6;
-        println!("{threshold:<15} {:6.2} %   {macs:6.1} M   {}", 100.0 * line.report.accuracy, exits.join("  "));
+        println!(
+            "{threshold:<15} {:6.2} %   {macs:6.1} M   {}",
+            100.0 * line.report.accuracy,
+            exits.join("  ")
+        );
     }
 }

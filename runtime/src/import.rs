@@ -46,16 +46,25 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let result = import(args);
     let said = match &result {
         Ok(report) => report.clone(),
-        Err(error) => JobReport::Failed { message: report::words(error.as_ref()) },
+        Err(error) => JobReport::Failed {
+            message: report::words(error.as_ref()),
+        },
     };
-    report::write(&args.report, &said).map_err(|e| format!("failed to write {}: {e}", args.report.display()))?;
+    report::write(&args.report, &said)
+        .map_err(|e| format!("failed to write {}: {e}", args.report.display()))?;
     result.map(|_| ())
 }
 
 fn import(args: &Args) -> Result<JobReport, Box<dyn Error>> {
     let store = Blobs::open(&args.store)?;
     let seeds = seeds(&args.seed);
-    let bytes = bring(&store, &seeds, &args.digest, MAX_MANIFEST, "the manifest of the model")?;
+    let bytes = bring(
+        &store,
+        &seeds,
+        &args.digest,
+        MAX_MANIFEST,
+        "the manifest of the model",
+    )?;
     let manifest = Manifest::parse(&bytes)?;
     let declared = [
         ("backbone", manifest.backbone.to_string(), args.backbone.clone()),
@@ -64,7 +73,11 @@ fn import(args: &Args) -> Result<JobReport, Box<dyn Error>> {
     ];
     for (field, found, wanted) in declared {
         if found != wanted {
-            return Err(format!("spec.model.{field} is {wanted}, but the weights in {} are of {found}: change one of them", args.digest).into());
+            return Err(format!(
+                "spec.model.{field} is {wanted}, but the weights in {} are of {found}: change one of them",
+                args.digest
+            )
+            .into());
         }
     }
     let get = |name: &str, what: &str| -> Result<Vec<u8>, Box<dyn Error>> {
@@ -75,7 +88,11 @@ fn import(args: &Args) -> Result<JobReport, Box<dyn Error>> {
         main: get(&weights.main, "the main block")?,
         adaptive: get(&weights.adaptive, "the adaptive block")?,
         extension: get(&weights.extension, "the extension block")?,
-        cloud: weights.cloud.as_deref().map(|name| get(name, "the cloud's network")).transpose()?,
+        cloud: weights
+            .cloud
+            .as_deref()
+            .map(|name| get(name, "the cloud's network"))
+            .transpose()?,
     };
     // Loading checks names, shapes and finiteness, and makes one inference.
     let edge = EdgeNetwork::load(blobs.edge())?;
@@ -95,7 +112,11 @@ fn import(args: &Args) -> Result<JobReport, Box<dyn Error>> {
             extension: weights.extension.clone(),
             cloud: weights.cloud.clone(),
         },
-        hard_classes: manifest.hard_classes.iter().map(|&class| i32::try_from(class)).collect::<Result<_, _>>()?,
+        hard_classes: manifest
+            .hard_classes
+            .iter()
+            .map(|&class| i32::try_from(class))
+            .collect::<Result<_, _>>()?,
         evaluation: manifest.evaluation.map(|e| Evaluation {
             samples: i64::try_from(e.samples).unwrap_or(i64::MAX),
             accuracy: e.accuracy,
@@ -108,14 +129,24 @@ fn import(args: &Args) -> Result<JobReport, Box<dyn Error>> {
 /// The seed folder and the folders in it.
 fn seeds(seed: &Path) -> Vec<PathBuf> {
     let mut folders = vec![seed.to_owned()];
-    let inner = std::fs::read_dir(seed).into_iter().flatten().filter_map(Result::ok).map(|e| e.path());
+    let inner = std::fs::read_dir(seed)
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok)
+        .map(|e| e.path());
     folders.extend(inner.filter(|path| path.is_dir()));
     folders.sort();
     folders
 }
 
 /// A blob of the store; if it is not there, of one of the seeds.
-fn bring(store: &Blobs, seeds: &[PathBuf], digest: &Digest, max: u64, what: &str) -> Result<Vec<u8>, Box<dyn Error>> {
+fn bring(
+    store: &Blobs,
+    seeds: &[PathBuf],
+    digest: &Digest,
+    max: u64,
+    what: &str,
+) -> Result<Vec<u8>, Box<dyn Error>> {
     if store.contains(digest) {
         match store.get(digest, max) {
             // What was damaged on disk is brought again.

@@ -60,9 +60,12 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let result = train(args);
     let said = match &result {
         Ok(report) => report.clone(),
-        Err(error) => JobReport::Failed { message: report::words(error.as_ref()) },
+        Err(error) => JobReport::Failed {
+            message: report::words(error.as_ref()),
+        },
     };
-    report::write(&args.report, &said).map_err(|e| format!("failed to write {}: {e}", args.report.display()))?;
+    report::write(&args.report, &said)
+        .map_err(|e| format!("failed to write {}: {e}", args.report.display()))?;
     result.map(|_| ())
 }
 
@@ -71,12 +74,19 @@ fn train(args: &Args) -> Result<JobReport, Box<dyn Error>> {
         serde_json::from_str(&args.revision).map_err(|e| format!("failed to read --revision: {e}"))?;
     let store = Blobs::open(&args.store)?;
     let get = |name: &str| -> Result<Vec<u8>, Box<dyn Error>> { Ok(store.get(&name.parse()?, MAX_BLOB)?) };
-    let (main, adaptive, extension) =
-        (get(&spec.weights.main)?, get(&spec.weights.adaptive)?, get(&spec.weights.extension)?);
+    let (main, adaptive, extension) = (
+        get(&spec.weights.main)?,
+        get(&spec.weights.adaptive)?,
+        get(&spec.weights.extension)?,
+    );
     let card = read_card(&extension)?;
     let images = images(args, card.input.height, card.input.width, card.classes)?;
     let recipe = ExtensionRecipe {
-        hard_classes: spec.hard_classes.iter().map(|&class| u32::try_from(class)).collect::<Result<_, _>>()?,
+        hard_classes: spec
+            .hard_classes
+            .iter()
+            .map(|&class| u32::try_from(class))
+            .collect::<Result<_, _>>()?,
         epochs: args.epochs,
         batch_size: args.batch_size,
         learning_rate: args.learning_rate,
@@ -87,8 +97,18 @@ fn train(args: &Args) -> Result<JobReport, Box<dyn Error>> {
         adds_to_main: card.adds_to_main,
         seed: args.seed,
     };
-    let service = EdgeBlobs { main: &main, adaptive: &adaptive, extension: &extension };
-    let trained = retrain(&recipe, service, &images, &routing(&spec.routing), &args.backend.device()?)?;
+    let service = EdgeBlobs {
+        main: &main,
+        adaptive: &adaptive,
+        extension: &extension,
+    };
+    let trained = retrain(
+        &recipe,
+        service,
+        &images,
+        &routing(&spec.routing),
+        &args.backend.device()?,
+    )?;
     let weights = Weights {
         main: spec.weights.main.clone(),
         adaptive: store.put_bytes(&trained.candidate.adaptive)?.to_string(),

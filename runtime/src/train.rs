@@ -9,10 +9,12 @@ use meanet_data::{Source, Training, split};
 use meanet_method::ExtensionRule;
 use meanet_net::evaluate::{by_entropy, outputs};
 use meanet_net::train::{
-    Backend, Classifier, ExtensionRecipe, Recipe, Run, Stage, select_hard_classes, train_classifier, train_extension,
+    Backend, Classifier, ExtensionRecipe, Recipe, Run, Stage, select_hard_classes, train_classifier,
+    train_extension,
 };
 use meanet_net::{
-    Backbone, Block, CloudNetwork, EdgeNetwork, InputSpec, Manifest, ManifestEvaluation, ModelBlobs, Variant, read_card,
+    Backbone, Block, CloudNetwork, EdgeNetwork, InputSpec, Manifest, ManifestEvaluation, ModelBlobs, Variant,
+    read_card,
 };
 use serde::{Deserialize, Serialize};
 use tracing::info;
@@ -145,11 +147,18 @@ pub fn run(command: &Command) -> Result<(), Box<dyn Error>> {
 }
 
 fn stage(text: &str) -> Result<Stage, String> {
-    let (side, epochs) = text.split_once(':').ok_or_else(|| format!("{text} is not like 32:10"))?;
+    let (side, epochs) = text
+        .split_once(':')
+        .ok_or_else(|| format!("{text} is not like 32:10"))?;
     let number = |v: &str| v.parse::<usize>().map_err(|_| format!("{v} is no number"));
-    let stage = Stage { side: number(side)?, epochs: number(epochs)? };
+    let stage = Stage {
+        side: number(side)?,
+        epochs: number(epochs)?,
+    };
     if stage.side < 4 || !stage.side.is_multiple_of(4) {
-        return Err(format!("{side} is no side of an image here: give a multiple of 4"));
+        return Err(format!(
+            "{side} is no side of an image here: give a multiple of 4"
+        ));
     }
     Ok(stage)
 }
@@ -168,13 +177,22 @@ fn read(args: &DataArgs, input: &InputSpec) -> Result<Parts, Box<dyn Error>> {
     let part = all.0.len() / 20;
     let mut parts = split(&all, &[part, part], 0).into_iter();
     match (parts.next(), parts.next(), parts.next()) {
-        (Some(selection), Some(measure), Some(training)) => Ok(Parts { training, selection, measure }),
+        (Some(selection), Some(measure), Some(training)) => Ok(Parts {
+            training,
+            selection,
+            measure,
+        }),
         _ => Err("failed to split the data set".into()),
     }
 }
 
 fn classes(training: &Training) -> usize {
-    training.0.labels.iter().max().map_or(0, |&label| label as usize + 1)
+    training
+        .0
+        .labels
+        .iter()
+        .max()
+        .map_or(0, |&label| label as usize + 1)
 }
 
 fn classifier(args: &ClassifierArgs) -> Result<(), Box<dyn Error>> {
@@ -193,11 +211,22 @@ fn classifier(args: &ClassifierArgs) -> Result<(), Box<dyn Error>> {
         label_smoothing: args.label_smoothing,
         seed: args.data.seed,
     };
-    let start = args.start.as_deref().map(|run| Classifier::from_run(run)?.blob(Block::Cloud).map_err(Box::<dyn Error>::from));
+    let start = args.start.as_deref().map(|run| {
+        Classifier::from_run(run)?
+            .blob(Block::Cloud)
+            .map_err(Box::<dyn Error>::from)
+    });
     let start = start.transpose()?;
     let run = Run::open(&args.out, &recipe)?;
     let device = args.data.backend.device()?;
-    train_classifier(&recipe, start.as_deref(), &parts.training, &parts.selection, &run, &device)?;
+    train_classifier(
+        &recipe,
+        start.as_deref(),
+        &parts.training,
+        &parts.selection,
+        &run,
+        &device,
+    )?;
     Ok(())
 }
 
@@ -205,8 +234,12 @@ fn extension(args: &ExtensionArgs) -> Result<(), Box<dyn Error>> {
     let main = Classifier::from_run(&args.main)?;
     let parts = read(&args.data, &main.recipe().input)?;
     let logits = main.logits(&parts.selection.0)?;
-    let hard_classes =
-        select_hard_classes(&logits, &parts.selection.0.labels, main.recipe().classes, args.hard_share);
+    let hard_classes = select_hard_classes(
+        &logits,
+        &parts.selection.0.labels,
+        main.recipe().classes,
+        args.hard_share,
+    );
     info!(?hard_classes, "hard classes chosen");
     let recipe = ExtensionRecipe {
         hard_classes,
@@ -225,7 +258,11 @@ fn extension(args: &ExtensionArgs) -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(&args.out)?;
     fs::write(args.out.join(ADAPTIVE), &trained.adaptive)?;
     fs::write(args.out.join(EXTENSION), &trained.extension)?;
-    let report = ExtensionReport { recipe, trained_on: trained.trained_on, seconds: trained.seconds };
+    let report = ExtensionReport {
+        recipe,
+        trained_on: trained.trained_on,
+        seconds: trained.seconds,
+    };
     fs::write(args.out.join("report.json"), serde_json::to_vec_pretty(&report)?)?;
     Ok(())
 }
@@ -250,7 +287,12 @@ fn package(args: &PackageArgs) -> Result<(), Box<dyn Error>> {
         classes: edge.classes(),
         input: edge.input().clone(),
         weights: blobs.digests(),
-        cloud_backbone: blobs.cloud.as_deref().map(read_card).transpose()?.map(|card| card.backbone),
+        cloud_backbone: blobs
+            .cloud
+            .as_deref()
+            .map(read_card)
+            .transpose()?
+            .map(|card| card.backbone),
         hard_classes: edge.hard_classes().to_vec(),
         evaluation: Some(ManifestEvaluation {
             samples: alone.samples,
@@ -265,5 +307,11 @@ fn package(args: &PackageArgs) -> Result<(), Box<dyn Error>> {
 
 fn blob(folder: &Path, name: &str) -> Result<Vec<u8>, Box<dyn Error>> {
     let path = folder.join(name);
-    fs::read(&path).map_err(|e| format!("failed to read {}: {e}; train the extension first", path.display()).into())
+    fs::read(&path).map_err(|e| {
+        format!(
+            "failed to read {}: {e}; train the extension first",
+            path.display()
+        )
+        .into()
+    })
 }

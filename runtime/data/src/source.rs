@@ -77,14 +77,26 @@ pub enum ReadSourceError {
 impl Source {
     /// The data set at `path`; with no path the project's own.
     pub fn find(path: Option<&Path>) -> Result<Self, ReadSourceError> {
-        let Some(path) = path else { return Ok(Self::Procedural) };
+        let Some(path) = path else {
+            return Ok(Self::Procedural);
+        };
         let own = path.to_owned();
         if path.is_dir() {
-            let cifar = ["train.bin", "test.bin", "cifar-100-binary"].iter().any(|name| path.join(name).exists());
-            return Ok(if cifar { Self::Cifar100(own) } else { Self::Folder(own) });
+            let cifar = ["train.bin", "test.bin", "cifar-100-binary"]
+                .iter()
+                .any(|name| path.join(name).exists());
+            return Ok(if cifar {
+                Self::Cifar100(own)
+            } else {
+                Self::Folder(own)
+            });
         }
         ensure!(path.is_file(), NothingSnafu { path });
-        Ok(if path.extension().is_some_and(|e| e == "bin") { Self::Records(own) } else { Self::Cifar100(own) })
+        Ok(if path.extension().is_some_and(|e| e == "bin") {
+            Self::Records(own)
+        } else {
+            Self::Cifar100(own)
+        })
     }
 
     /// One line about it, for people.
@@ -94,7 +106,9 @@ impl Source {
             Self::Cifar100(path) => format!("CIFAR-100 from {}", path.display()),
             Self::Records(path) => format!("CIFAR records from {}", path.display()),
             Self::Folder(path) => format!("images from {}", path.display()),
-            Self::Procedural => "images drawn by this project, because no data set was given (MEANET_DATA)".to_owned(),
+            Self::Procedural => {
+                "images drawn by this project, because no data set was given (MEANET_DATA)".to_owned()
+            }
         }
     }
 
@@ -148,13 +162,21 @@ fn folder(path: &Path, height: usize, width: usize) -> Result<Images, ReadSource
 }
 
 fn is_image(path: &Path) -> bool {
-    path.extension().is_some_and(|e| ["png", "jpg", "jpeg"].iter().any(|known| e.eq_ignore_ascii_case(known)))
+    path.extension().is_some_and(|e| {
+        ["png", "jpg", "jpeg"]
+            .iter()
+            .any(|known| e.eq_ignore_ascii_case(known))
+    })
 }
 
 /// In the order of their names, so that class numbers do not depend on the file system.
 fn entries(path: &Path) -> Result<Vec<PathBuf>, ReadSourceError> {
     let mut paths = fs::read_dir(path)
-        .and_then(|entries| entries.map(|e| e.map(|e| e.path())).collect::<io::Result<Vec<_>>>())
+        .and_then(|entries| {
+            entries
+                .map(|e| e.map(|e| e.path()))
+                .collect::<io::Result<Vec<_>>>()
+        })
         .context(FileSnafu { path })?;
     paths.sort();
     Ok(paths)
@@ -178,7 +200,13 @@ mod tests {
         let Training(images) = source.training(4, 4).unwrap();
         assert_eq!(images.labels, [0, 1]);
         assert_eq!((images.image(0)[0], images.image(1)[0]), (200, 10));
-        assert!(source.test(4, 4).unwrap_err().to_string().contains("folder named test"));
+        assert!(
+            source
+                .test(4, 4)
+                .unwrap_err()
+                .to_string()
+                .contains("folder named test")
+        );
     }
 
     #[test]
@@ -190,7 +218,9 @@ mod tests {
 
     #[test]
     fn a_path_to_nothing_names_what_would_do() {
-        let error = Source::find(Some(Path::new("/nowhere/at/all"))).unwrap_err().to_string();
+        let error = Source::find(Some(Path::new("/nowhere/at/all")))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("cifar-100-binary.tar.gz"), "{error}");
     }
 }

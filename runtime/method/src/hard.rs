@@ -13,7 +13,9 @@ pub struct HardClasses {
 #[non_exhaustive]
 pub enum HardClassesError {
     /// Not strictly ascending.
-    #[snafu(display("failed to take hardClasses: they must ascend without repetition, but {next} follows {class}"))]
+    #[snafu(display(
+        "failed to take hardClasses: they must ascend without repetition, but {next} follows {class}"
+    ))]
     Order {
         /// A class.
         class: u32,
@@ -34,14 +36,21 @@ impl HardClasses {
     /// Takes the ascending table of a model with `classes` classes.
     pub fn new(table: &[u32], classes: usize) -> Result<Self, HardClassesError> {
         if let Some(pair) = table.windows(2).find(|pair| pair[0] >= pair[1]) {
-            return OrderSnafu { class: pair[0], next: pair[1] }.fail();
+            return OrderSnafu {
+                class: pair[0],
+                next: pair[1],
+            }
+            .fail();
         }
         let mut is_hard = vec![false; classes];
         for &class in table {
             ensure!((class as usize) < classes, RangeSnafu { class, classes });
             is_hard[class as usize] = true;
         }
-        Ok(Self { classes: table.to_vec(), is_hard })
+        Ok(Self {
+            classes: table.to_vec(),
+            is_hard,
+        })
     }
 
     /// Whether `class` is hard.
@@ -78,7 +87,13 @@ mod tests {
         let hard = HardClasses::new(&[1, 5, 7], 10).unwrap();
         assert!(hard.contains(5) && !hard.contains(4) && !hard.contains(99));
         assert_eq!((hard.class(2), hard.class(3)), (Some(7), None));
-        assert!(matches!(HardClasses::new(&[5, 5], 10), Err(HardClassesError::Order { .. })));
-        assert!(matches!(HardClasses::new(&[10], 10), Err(HardClassesError::Range { .. })));
+        assert!(matches!(
+            HardClasses::new(&[5, 5], 10),
+            Err(HardClassesError::Order { .. })
+        ));
+        assert!(matches!(
+            HardClasses::new(&[10], 10),
+            Err(HardClassesError::Range { .. })
+        ));
     }
 }

@@ -5,5 +5,7 @@ mod route;
 mod score;
 
 pub use hard::{HardClasses, HardClassesError};
-pub use route::{AfterMain, Answer, Exit, ExtensionRule, LocalAnswer, Routing, WhenUnavailable, after_main, local_answer};
+pub use route::{
+    AfterMain, Answer, Exit, ExtensionRule, LocalAnswer, Routing, WhenUnavailable, after_main, local_answer,
+};
 pub use score::{Score, ScoreError, softmax};

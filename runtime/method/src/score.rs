@@ -48,7 +48,12 @@ impl Score {
     #[must_use]
     pub fn of(self, p: &[f32]) -> f32 {
         match self {
-            Self::Entropy => p.iter().filter(|&&v| v > 0.0).map(|v| -v * v.ln()).sum::<f32>().max(0.0),
+            Self::Entropy => p
+                .iter()
+                .filter(|&&v| v > 0.0)
+                .map(|v| -v * v.ln())
+                .sum::<f32>()
+                .max(0.0),
             Self::LeastConfidence => 1.0 - top_two(p).0,
             Self::Margin => {
                 let (first, second) = top_two(p);
@@ -70,7 +75,11 @@ impl Score {
 /// The two largest values; with one class the second is 0.
 fn top_two(p: &[f32]) -> (f32, f32) {
     p.iter().fold((0.0, 0.0), |(first, second), &v| {
-        if v > first { (v, first) } else { (first, second.max(v)) }
+        if v > first {
+            (v, first)
+        } else {
+            (first, second.max(v))
+        }
     })
 }
 

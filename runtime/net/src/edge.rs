@@ -10,7 +10,9 @@ use crate::card::{Block, Card};
 use crate::extend::{Adaptive, Extension};
 use crate::input::InputSpec;
 use crate::resnet::ResNet;
-use crate::weights::{BaseSnafu, MetadataSnafu, WarmUpSnafu, WeightsError, apply, decode, digest, tensors_of};
+use crate::weights::{
+    BaseSnafu, MetadataSnafu, WarmUpSnafu, WeightsError, apply, decode, digest, tensors_of,
+};
 
 /// The blobs of one edge network.
 #[derive(Clone, Copy, Debug)]
@@ -111,20 +113,41 @@ impl EdgeNetwork {
         let with = digest(blobs.adaptive);
         ensure!(
             extension_card.adaptive.as_deref() == Some(&with),
-            BaseSnafu { reason: format!("the extension block was not trained with adaptive block {with}; use blocks of one run") }
+            BaseSnafu {
+                reason: format!(
+                    "the extension block was not trained with adaptive block {with}; use blocks of one run"
+                )
+            }
         );
         let hard_classes = hard_classes(&extension_card)?;
         let mut main = ResNet::new(card.backbone, card.classes, &device);
         apply(&mut main, &format!("{} main block", card.backbone), main_tensors)?;
         let mut adaptive = Adaptive::new(card.backbone, &device);
-        apply(&mut adaptive, &format!("{} adaptive block", card.backbone), adaptive_tensors)?;
+        apply(
+            &mut adaptive,
+            &format!("{} adaptive block", card.backbone),
+            adaptive_tensors,
+        )?;
         let mut extension = Extension::new(card.backbone, hard_classes.len(), &device);
-        apply(&mut extension, &format!("{} extension block", card.backbone), extension_tensors)?;
+        apply(
+            &mut extension,
+            &format!("{} extension block", card.backbone),
+            extension_tensors,
+        )?;
         let side = card.input.height;
         let cost = EdgeCost {
-            main: Cost { parameters: main.num_params() - statistics(&main), macs: main.macs(side) },
-            adaptive: Cost { parameters: adaptive.num_params() - statistics(&adaptive), macs: adaptive.macs(side) },
-            extension: Cost { parameters: extension.num_params() - statistics(&extension), macs: extension.macs(side / 4) },
+            main: Cost {
+                parameters: main.num_params() - statistics(&main),
+                macs: main.macs(side),
+            },
+            adaptive: Cost {
+                parameters: adaptive.num_params() - statistics(&adaptive),
+                macs: adaptive.macs(side),
+            },
+            extension: Cost {
+                parameters: extension.num_params() - statistics(&extension),
+                macs: extension.macs(side / 4),
+            },
         };
         let network = Self {
             card,
@@ -172,14 +195,23 @@ impl EdgeNetwork {
 
     /// Runs the main block.
     pub fn main(&self, images: &ImageBatch) -> Result<MainPass, InferError> {
-        let features = self.main.features(images.tensor(&self.card.input, &self.device).context(ImageSnafu)?);
+        let features = self.main.features(
+            images
+                .tensor(&self.card.input, &self.device)
+                .context(ImageSnafu)?,
+        );
         let logits = rows(self.main.logits(features.clone()))?;
         Ok(MainPass { logits, features })
     }
 
     /// Runs adaptive and extension block on the `chosen` rows of a pass; `images` are those of the pass. Logits over the
     /// hard classes, `[chosen][hard]`.
-    pub fn extension(&self, pass: &MainPass, images: &ImageBatch, chosen: &[usize]) -> Result<Vec<Vec<f32>>, InferError> {
+    pub fn extension(
+        &self,
+        pass: &MainPass,
+        images: &ImageBatch,
+        chosen: &[usize],
+    ) -> Result<Vec<Vec<f32>>, InferError> {
         let count = pass.logits.len().min(images.len());
         if let Some(&row) = chosen.iter().find(|&&row| row >= count) {
             return RowSnafu { row, rows: count }.fail();
@@ -189,11 +221,22 @@ impl EdgeNetwork {
         }
         let all = chosen.len() == count && chosen.iter().enumerate().all(|(i, &row)| i == row);
         let (images, features) = if all {
-            (images.tensor(&self.card.input, &self.device).context(ImageSnafu)?, pass.features.clone())
+            (
+                images
+                    .tensor(&self.card.input, &self.device)
+                    .context(ImageSnafu)?,
+                pass.features.clone(),
+            )
         } else {
-            let indices: Vec<i64> = chosen.iter().map(|&row| i64::try_from(row).unwrap_or(i64::MAX)).collect();
+            let indices: Vec<i64> = chosen
+                .iter()
+                .map(|&row| i64::try_from(row).unwrap_or(i64::MAX))
+                .collect();
             let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [chosen.len()]), &self.device);
-            let images = images.select(chosen).tensor(&self.card.input, &self.device).context(ImageSnafu)?;
+            let images = images
+                .select(chosen)
+                .tensor(&self.card.input, &self.device)
+                .context(ImageSnafu)?;
             (images, pass.features.clone().select(0, indices))
         };
         let mut logits = rows(self.extension.forward(features, self.adaptive.forward(images)))?;
@@ -210,12 +253,21 @@ impl EdgeNetwork {
     fn warm_up(&self) -> Result<(), WeightsError> {
         let InputSpec { height, width, .. } = self.card.input;
         let fail = |reason: String| WeightsError::WarmUp { reason };
-        let images = ImageBatch::from_bytes(height, width, vec![127; 3 * height * width]).map_err(|e| fail(e.to_string()))?;
+        let images = ImageBatch::from_bytes(height, width, vec![127; 3 * height * width])
+            .map_err(|e| fail(e.to_string()))?;
         let pass = self.main(&images).map_err(|e| fail(e.to_string()))?;
-        let extended = self.extension(&pass, &images, &[0]).map_err(|e| fail(e.to_string()))?;
+        let extended = self
+            .extension(&pass, &images, &[0])
+            .map_err(|e| fail(e.to_string()))?;
         ensure!(
-            pass.logits.iter().chain(&extended).flatten().all(|v| v.is_finite()),
-            WarmUpSnafu { reason: "a grey image gave logits that are not finite" }
+            pass.logits
+                .iter()
+                .chain(&extended)
+                .flatten()
+                .all(|v| v.is_finite()),
+            WarmUpSnafu {
+                reason: "a grey image gave logits that are not finite"
+            }
         );
         Ok(())
     }
@@ -226,30 +278,51 @@ pub(crate) fn open(bytes: &[u8], block: Block) -> Result<(Card, crate::weights::
     let (card, tensors) = decode(bytes)?;
     ensure!(
         card.block == block,
-        MetadataSnafu { reason: format!("the blob is a {:?} block where a {block:?} block belongs", card.block) }
+        MetadataSnafu {
+            reason: format!(
+                "the blob is a {:?} block where a {block:?} block belongs",
+                card.block
+            )
+        }
     );
     ensure!(
         (1..=100_000).contains(&card.classes),
-        MetadataSnafu { reason: format!("it says {} classes; 1 to 100000 are possible", card.classes) }
+        MetadataSnafu {
+            reason: format!("it says {} classes; 1 to 100000 are possible", card.classes)
+        }
     );
     let InputSpec { height, width, .. } = card.input;
     ensure!(
         height == width && (4..=1024).contains(&height) && height.is_multiple_of(4),
-        MetadataSnafu { reason: format!("it says images of {height}×{width}; squares of 4 to 1024, divisible by 4, are possible") }
+        MetadataSnafu {
+            reason: format!(
+                "it says images of {height}×{width}; squares of 4 to 1024, divisible by 4, are possible"
+            )
+        }
     );
     ensure!(
-        card.input.std.iter().all(|s| s.is_finite() && *s > 0.0) && card.input.mean.iter().all(|m| m.is_finite()),
-        MetadataSnafu { reason: "its normalisation has a standard deviation that is not positive" }
+        card.input.std.iter().all(|s| s.is_finite() && *s > 0.0)
+            && card.input.mean.iter().all(|m| m.is_finite()),
+        MetadataSnafu {
+            reason: "its normalisation has a standard deviation that is not positive"
+        }
     );
     Ok((card, tensors))
 }
 
 pub(crate) fn hard_classes(card: &Card) -> Result<Vec<u32>, WeightsError> {
     let hard = card.hard_classes.clone().unwrap_or_default();
-    ensure!(!hard.is_empty(), MetadataSnafu { reason: "the extension block names no hard classes" });
+    ensure!(
+        !hard.is_empty(),
+        MetadataSnafu {
+            reason: "the extension block names no hard classes"
+        }
+    );
     ensure!(
         hard.is_sorted_by(|a, b| a < b) && hard.iter().all(|&c| (c as usize) < card.classes),
-        MetadataSnafu { reason: format!("its hard classes are not ascending and below {}", card.classes) }
+        MetadataSnafu {
+            reason: format!("its hard classes are not ascending and below {}", card.classes)
+        }
     );
     Ok(hard)
 }
@@ -257,13 +330,22 @@ pub(crate) fn hard_classes(card: &Card) -> Result<Vec<u32>, WeightsError> {
 /// Values that batch norms keep but do not train.
 pub(crate) fn statistics<M: burn::store::ModuleSnapshot>(module: &M) -> usize {
     tensors_of(module).map_or(0, |tensors| {
-        tensors.iter().filter(|(key, _)| key.contains(".running_")).map(|(_, values)| values.data.len()).sum()
+        tensors
+            .iter()
+            .filter(|(key, _)| key.contains(".running_"))
+            .map(|(_, values)| values.data.len())
+            .sum()
     })
 }
 
 /// `[n, c]` → n rows of c values.
 pub(crate) fn rows(tensor: Tensor<2>) -> Result<Vec<Vec<f32>>, InferError> {
     let [_, columns] = tensor.dims();
-    let values = tensor.into_data().try_to_vec::<f32>().map_err(|e| InferError::Run { reason: format!("{e:?}") })?;
+    let values = tensor
+        .into_data()
+        .try_to_vec::<f32>()
+        .map_err(|e| InferError::Run {
+            reason: format!("{e:?}"),
+        })?;
     Ok(values.chunks_exact(columns.max(1)).map(<[f32]>::to_vec).collect())
 }

@@ -2,7 +2,8 @@
 
 use meanet_data::Images;
 use meanet_method::{
-    AfterMain, Exit, ExtensionRule, HardClasses, Routing, Score, ScoreError, WhenUnavailable, after_main, local_answer,
+    AfterMain, Exit, ExtensionRule, HardClasses, Routing, Score, ScoreError, WhenUnavailable, after_main,
+    local_answer,
 };
 use serde::Serialize;
 use snafu::Snafu;
@@ -78,7 +79,11 @@ pub fn by_entropy(offload_above: Option<f32>, rule: ExtensionRule) -> Routing {
 }
 
 /// Runs all blocks on all images.
-pub fn outputs(edge: &EdgeNetwork, cloud: Option<&CloudNetwork>, images: &Images) -> Result<Outputs, InferError> {
+pub fn outputs(
+    edge: &EdgeNetwork,
+    cloud: Option<&CloudNetwork>,
+    images: &Images,
+) -> Result<Outputs, InferError> {
     let mut outputs = Outputs {
         labels: images.labels.clone(),
         main: Vec::new(),
@@ -108,7 +113,9 @@ impl Outputs {
         let hard = HardClasses::new(&self.hard_classes, classes).map_err(|e| fail(e.to_string()))?;
         let mut counts = [[0_usize; 3]; 3];
         for (index, &label) in self.labels.iter().enumerate() {
-            let (exit, answer) = self.answer(index, routing, &hard).map_err(|e| fail(e.to_string()))?;
+            let (exit, answer) = self
+                .answer(index, routing, &hard)
+                .map_err(|e| fail(e.to_string()))?;
             let count = &mut counts[exit as usize];
             count[0] += 1;
             count[1] += usize::from(answer == label);
@@ -133,7 +140,10 @@ impl Outputs {
     }
 
     fn answer(&self, index: usize, routing: &Routing, hard: &HardClasses) -> Result<(Exit, u32), ScoreError> {
-        let cloud = self.cloud.get(index).map(|logits| (Exit::Cloud, top(logits) as u32));
+        let cloud = self
+            .cloud
+            .get(index)
+            .map(|logits| (Exit::Cloud, top(logits) as u32));
         let local = after_main(&self.main[index], routing, hard)?;
         if local.next == AfterMain::Offload
             && let Some(cloud) = cloud
@@ -161,15 +171,25 @@ impl Outputs {
 }
 
 fn accuracy(logits: &[Vec<f32>], labels: &[u32]) -> f64 {
-    let right = logits.iter().zip(labels).filter(|(row, label)| top(row) == **label as usize).count();
+    let right = logits
+        .iter()
+        .zip(labels)
+        .filter(|(row, label)| top(row) == **label as usize)
+        .count();
     right as f64 / labels.len().max(1) as f64
 }
 
 /// Index of the largest value, the first of equal ones.
 pub(crate) fn top(values: &[f32]) -> usize {
-    values.iter().enumerate().fold((0, f32::NEG_INFINITY), |best, (i, &v)| if v > best.1 { (i, v) } else { best }).0
+    values
+        .iter()
+        .enumerate()
+        .fold(
+            (0, f32::NEG_INFINITY),
+            |best, (i, &v)| if v > best.1 { (i, v) } else { best },
+        )
+        .0
 }
-
 
 #[cfg(test)]
 mod tests {
@@ -178,7 +198,12 @@ mod tests {
     fn outputs() -> Outputs {
         Outputs {
             labels: vec![0, 1, 2, 2],
-            main: vec![vec![9.0, 0.0, 0.0], vec![0.0, 0.0, 5.0], vec![0.0, 0.0, 9.0], vec![0.1, 0.0, 0.0]],
+            main: vec![
+                vec![9.0, 0.0, 0.0],
+                vec![0.0, 0.0, 5.0],
+                vec![0.0, 0.0, 9.0],
+                vec![0.1, 0.0, 0.0],
+            ],
             extension: vec![vec![0.0, 0.0], vec![8.0, 0.0], vec![0.5, 0.0], vec![0.0, 0.0]],
             cloud: vec![vec![0.0, 0.0, 1.0]; 4],
             hard_classes: vec![1, 2],
@@ -187,16 +212,23 @@ mod tests {
 
     #[test]
     fn each_image_leaves_by_one_exit() {
-        let report = outputs().report(&by_entropy(Some(1.0), ExtensionRule::Extension)).unwrap();
+        let report = outputs()
+            .report(&by_entropy(Some(1.0), ExtensionRule::Extension))
+            .unwrap();
         assert!((report.exits.iter().map(|e| e.share).sum::<f64>() - 1.0).abs() < 1e-9);
         // Image 0 is easy, 1 is mended by the extension, 2 is spoiled by it, 3 is unsure and mended by the cloud.
-        assert_eq!(report.exits.iter().map(|e| e.share).collect::<Vec<_>>(), [0.25, 0.5, 0.25]);
+        assert_eq!(
+            report.exits.iter().map(|e| e.share).collect::<Vec<_>>(),
+            [0.25, 0.5, 0.25]
+        );
         assert!((report.accuracy - 0.75).abs() < 1e-9);
     }
 
     #[test]
     fn comparing_confidences_keeps_the_surer_answer() {
-        let report = outputs().report(&by_entropy(None, ExtensionRule::MoreConfident)).unwrap();
+        let report = outputs()
+            .report(&by_entropy(None, ExtensionRule::MoreConfident))
+            .unwrap();
         assert!((report.exits[1].share - 0.25).abs() < 1e-9);
     }
 }

@@ -89,7 +89,9 @@ pub fn train_extension(
     let started = Instant::now();
     let (card, tensors) = open(main, Block::Main).context(WeightsSnafu)?;
     if recipe.hard_classes.is_empty() || !recipe.hard_classes.is_sorted_by(|a, b| a < b) {
-        return Err(TrainError::Data { reason: "the hard classes are not ascending, or there is none".to_owned() });
+        return Err(TrainError::Data {
+            reason: "the hard classes are not ascending, or there is none".to_owned(),
+        });
     }
     let mut frozen = ResNet::new(card.backbone, card.classes, device);
     apply(&mut frozen, "the main block", tensors).context(WeightsSnafu)?;
@@ -100,10 +102,17 @@ pub fn train_extension(
     // A batch norm learns nothing from a batch of one image.
     if count < 2 || cache.targets.iter().flatten().next().is_none() {
         return Err(TrainError::Data {
-            reason: format!("{count} images are of hard classes or taken for them; collect more, or widen the hard classes"),
+            reason: format!(
+                "{count} images are of hard classes or taken for them; collect more, or widen the hard classes"
+            ),
         });
     }
-    info!(images = count, views = recipe.views, seconds = started.elapsed().as_secs_f64(), "main features are cached");
+    info!(
+        images = count,
+        views = recipe.views,
+        seconds = started.elapsed().as_secs_f64(),
+        "main features are cached"
+    );
 
     let autodiff = device.clone().autodiff();
     device.seed(recipe.seed);
@@ -115,7 +124,12 @@ pub fn train_extension(
         apply(&mut specialist.extension, "the extension block", tensors).context(WeightsSnafu)?;
     }
     let mut optimizer = SgdConfig::new()
-        .with_momentum(Some(MomentumConfig::new().with_momentum(0.9).with_dampening(0.0).with_nesterov(true)))
+        .with_momentum(Some(
+            MomentumConfig::new()
+                .with_momentum(0.9)
+                .with_dampening(0.0)
+                .with_nesterov(true),
+        ))
         .with_weight_decay(Some(WeightDecayConfig::new(recipe.weight_decay)))
         .init();
     let schedule = Schedule::new(recipe.learning_rate, recipe.warm_up);
@@ -135,7 +149,11 @@ pub fn train_extension(
             if step % (steps / 4).max(1) == 0 {
                 total += f64::from(loss.clone().into_scalar::<f32>());
                 if !total.is_finite() {
-                    return Err(TrainError::Diverged { epoch: epoch + 1, loss: total, rate: recipe.learning_rate });
+                    return Err(TrainError::Diverged {
+                        epoch: epoch + 1,
+                        loss: total,
+                        rate: recipe.learning_rate,
+                    });
                 }
             }
             let gradients = GradientsParams::from_grads(loss.backward(), &specialist);
@@ -145,7 +163,14 @@ pub fn train_extension(
         let elapsed = started.elapsed().as_secs_f64();
         let left = elapsed / (epoch + 1) as f64 * (recipe.epochs - epoch - 1) as f64;
         let loss = total / steps.div_ceil((steps / 4).max(1)) as f64;
-        info!(epoch = epoch + 1, of = recipe.epochs, loss, elapsed, left, "extension epoch done");
+        info!(
+            epoch = epoch + 1,
+            of = recipe.epochs,
+            loss,
+            elapsed,
+            left,
+            "extension epoch done"
+        );
     }
     let specialist = specialist.valid();
     let mut card = Card {
@@ -156,13 +181,22 @@ pub fn train_extension(
         hard_classes: None,
         ..card
     };
-    let adaptive = tensors_of(&specialist.adaptive).and_then(|t| encode(&card, &t)).context(WeightsSnafu)?;
+    let adaptive = tensors_of(&specialist.adaptive)
+        .and_then(|t| encode(&card, &t))
+        .context(WeightsSnafu)?;
     card.block = Block::Extension;
     card.adaptive = Some(digest(&adaptive));
     card.hard_classes = Some(recipe.hard_classes.clone());
     card.adds_to_main = recipe.adds_to_main;
-    let extension = tensors_of(&specialist.extension).and_then(|t| encode(&card, &t)).context(WeightsSnafu)?;
-    Ok(TrainedExtension { adaptive, extension, trained_on: count, seconds: started.elapsed().as_secs_f64() })
+    let extension = tensors_of(&specialist.extension)
+        .and_then(|t| encode(&card, &t))
+        .context(WeightsSnafu)?;
+    Ok(TrainedExtension {
+        adaptive,
+        extension,
+        trained_on: count,
+        seconds: started.elapsed().as_secs_f64(),
+    })
 }
 
 impl Cache {
@@ -187,19 +221,25 @@ impl Cache {
         };
         let run = |values: Vec<f32>| {
             let features = main.features(input.tensor(values, [side, side], device));
-            let logits = rows(main.logits(features.clone())).map_err(|e| TrainError::Data { reason: e.to_string() })?;
+            let logits = rows(main.logits(features.clone())).map_err(|e| TrainError::Data {
+                reason: e.to_string(),
+            })?;
             Ok::<_, TrainError>((floats(features)?, logits))
         };
         let mut augment = Augment::new(4, true, recipe.seed);
         let all: Vec<usize> = (0..images.len()).collect();
         // Only true-hard images are of use to an extension that adds to the main block, and they are known beforehand.
-        let wanted: Vec<usize> =
-            all.into_iter().filter(|&i| !recipe.adds_to_main || hard(images.labels[i]).is_some()).collect();
+        let wanted: Vec<usize> = all
+            .into_iter()
+            .filter(|&i| !recipe.adds_to_main || hard(images.labels[i]).is_some())
+            .collect();
         for chunk in wanted.chunks(128) {
             let values = plain(images, chunk, side);
             let (features, logits) = run(values.clone())?;
             let kept: Vec<usize> = (0..chunk.len())
-                .filter(|&i| hard(images.labels[chunk[i]]).is_some() || hard(top(&logits[i]) as u32).is_some())
+                .filter(|&i| {
+                    hard(images.labels[chunk[i]]).is_some() || hard(top(&logits[i]) as u32).is_some()
+                })
                 .collect();
             if kept.is_empty() {
                 continue;
@@ -222,19 +262,43 @@ impl Cache {
         Ok(cache)
     }
 
-    fn push(&mut self, recipe: &ExtensionRecipe, at: usize, values: &[f32], features: &[f32], logits: &[f32]) {
+    fn push(
+        &mut self,
+        recipe: &ExtensionRecipe,
+        at: usize,
+        values: &[f32],
+        features: &[f32],
+        logits: &[f32],
+    ) {
         let (pixels, stride) = (self.pixel_stride, self.feature_stride);
         let values = &values[at * pixels..(at + 1) * pixels];
-        self.pixels.extend(values.iter().map(|v| v.round().clamp(0.0, 255.0) as u8));
-        self.features.extend_from_slice(&features[at * stride..(at + 1) * stride]);
-        let added = |&class: &u32| logits.get(class as usize).copied().filter(|_| recipe.adds_to_main).unwrap_or(0.0);
+        self.pixels
+            .extend(values.iter().map(|v| v.round().clamp(0.0, 255.0) as u8));
+        self.features
+            .extend_from_slice(&features[at * stride..(at + 1) * stride]);
+        let added = |&class: &u32| {
+            logits
+                .get(class as usize)
+                .copied()
+                .filter(|_| recipe.adds_to_main)
+                .unwrap_or(0.0)
+        };
         self.logits.extend(recipe.hard_classes.iter().map(added));
     }
 
     /// What the extension's logits are added to, `[n, hard]`.
-    fn added(&self, batch: &[usize], view: impl Fn(usize) -> usize, hard: usize, device: &Device) -> Tensor<2> {
+    fn added(
+        &self,
+        batch: &[usize],
+        view: impl Fn(usize) -> usize,
+        hard: usize,
+        device: &Device,
+    ) -> Tensor<2> {
         let rows = batch.iter().map(|&image| image * self.views + view(image));
-        let values: Vec<f32> = rows.flat_map(|at| &self.logits[at * hard..(at + 1) * hard]).copied().collect();
+        let values: Vec<f32> = rows
+            .flat_map(|at| &self.logits[at * hard..(at + 1) * hard])
+            .copied()
+            .collect();
         Tensor::from_data(TensorData::new(values, [batch.len(), hard]), device)
     }
 
@@ -252,12 +316,21 @@ impl Cache {
             let at = image * self.views + view(image);
             let values = &self.pixels[at * self.pixel_stride..(at + 1) * self.pixel_stride];
             pixels.extend(values.iter().map(|&v| f32::from(v)));
-            features.extend_from_slice(&self.features[at * self.feature_stride..(at + 1) * self.feature_stride]);
+            features
+                .extend_from_slice(&self.features[at * self.feature_stride..(at + 1) * self.feature_stride]);
         }
         let side = input.height / 4;
-        let shape = [batch.len(), self.feature_stride / (side * side).max(1), side, side];
+        let shape = [
+            batch.len(),
+            self.feature_stride / (side * side).max(1),
+            side,
+            side,
+        ];
         let images = input.tensor(pixels, [input.height, input.width], device);
-        (images, Tensor::from_data(TensorData::new(features, shape), device))
+        (
+            images,
+            Tensor::from_data(TensorData::new(features, shape), device),
+        )
     }
 
     /// Probabilities to learn, `[n, hard]`.
@@ -280,5 +353,10 @@ impl Cache {
 }
 
 fn floats(tensor: Tensor<4>) -> Result<Vec<f32>, TrainError> {
-    tensor.into_data().try_to_vec::<f32>().map_err(|e| TrainError::Data { reason: format!("{e:?}") })
+    tensor
+        .into_data()
+        .try_to_vec::<f32>()
+        .map_err(|e| TrainError::Data {
+            reason: format!("{e:?}"),
+        })
 }

@@ -36,23 +36,50 @@ pub fn retrain(
 ) -> Result<Retrained, TrainError> {
     let count = images.0.len();
     if count < 10 {
-        return Err(TrainError::Data { reason: format!("{count} samples are too few to train and to judge; collect more") });
+        return Err(TrainError::Data {
+            reason: format!("{count} samples are too few to train and to judge; collect more"),
+        });
     }
     let mut parts = split(images, &[count / 5], recipe.seed);
-    let (training, holdout) = (parts.pop().unwrap_or_else(|| images.clone()), parts.pop().unwrap_or_else(|| images.clone()));
+    let (training, holdout) = (
+        parts.pop().unwrap_or_else(|| images.clone()),
+        parts.pop().unwrap_or_else(|| images.clone()),
+    );
     let network = EdgeNetwork::load(service).context(WeightsSnafu)?;
-    let start = (network.hard_classes() == recipe.hard_classes).then_some((service.adaptive, service.extension));
+    let start =
+        (network.hard_classes() == recipe.hard_classes).then_some((service.adaptive, service.extension));
     let candidate = train_extension(recipe, service.main, start, &training, device)?;
-    let trained =
-        EdgeBlobs { main: service.main, adaptive: &candidate.adaptive, extension: &candidate.extension };
+    let trained = EdgeBlobs {
+        main: service.main,
+        adaptive: &candidate.adaptive,
+        extension: &candidate.extension,
+    };
     let (baseline, main_accuracy) = judge(&network, &holdout.0, routing)?;
-    let (report, _) = judge(&EdgeNetwork::load(trained).context(WeightsSnafu)?, &holdout.0, routing)?;
-    info!(candidate = report.accuracy, in_service = baseline.accuracy, main = main_accuracy, "judged");
-    Ok(Retrained { candidate, report, baseline, main_accuracy })
+    let (report, _) = judge(
+        &EdgeNetwork::load(trained).context(WeightsSnafu)?,
+        &holdout.0,
+        routing,
+    )?;
+    info!(
+        candidate = report.accuracy,
+        in_service = baseline.accuracy,
+        main = main_accuracy,
+        "judged"
+    );
+    Ok(Retrained {
+        candidate,
+        report,
+        baseline,
+        main_accuracy,
+    })
 }
 
 fn judge(network: &EdgeNetwork, images: &Images, routing: &Routing) -> Result<(Report, f64), TrainError> {
-    let outputs = outputs(network, None, images).map_err(|e| TrainError::Data { reason: e.to_string() })?;
-    let report = outputs.report(routing).map_err(|e| TrainError::Data { reason: e.to_string() })?;
+    let outputs = outputs(network, None, images).map_err(|e| TrainError::Data {
+        reason: e.to_string(),
+    })?;
+    let report = outputs.report(routing).map_err(|e| TrainError::Data {
+        reason: e.to_string(),
+    })?;
     Ok((report, outputs.main_accuracy()))
 }
