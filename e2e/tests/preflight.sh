@@ -10,7 +10,7 @@ eventually 30 "no edge node matches" says 'no node matches spec.edge.nodeSelecto
 eventually 30 "no node offers the resource" says 'take 1 example.com/npu'
 eventually 30 "there is no claim" says 'there is no PersistentVolumeClaim'
 say "   $(told)"
-check "and nothing runs" "$(kubectl -n e2e-preflight get pods -o json)" '.items == []'
+check "and nothing runs, for the import awaits the claim" "$(kubectl -n e2e-preflight get pods -o json)" 'all(.items[]; .status.phase == "Pending")'
 UNDO+=("kubectl label node ${EDGES[0]} e2e-")
 kubectl label node "${EDGES[0]}" e2e=nobody >&2
 k get pvc "$NAME" -o json | jq '{apiVersion, kind, metadata: {name: .metadata.name, namespace: "e2e-preflight"}, spec: {accessModes: .spec.accessModes, resources: .spec.resources}}' | kubectl apply -f - >&2

@@ -8,6 +8,7 @@ mod cifar;
 mod decode;
 mod images;
 mod procedural;
+mod shift;
 mod source;
 mod split;
 
@@ -18,5 +19,6 @@ pub use cifar::{
 pub use decode::{DecodeError, MAX_SIDE, decode, encode_png};
 pub use images::{Images, Test, Training};
 pub use procedural::procedural;
+pub use shift::{Shift, ShiftKind, UnknownShift};
 pub use source::{ReadSourceError, Source};
 pub use split::{Shuffle, split};
