@@ -25,8 +25,14 @@ enum Command {
     Cloud(cloud::Args),
     /// Bring weights into the store, check them, and report them.
     Import(import::Args),
-    /// Measure a model on test images.
+    /// Run a model over labelled images once, store what it says, and report.
     Eval(eval::Args),
+    /// Report on a stored evaluation again.
+    Report(eval::report::Args),
+    /// Tell what other thresholds would do, from a stored evaluation.
+    WhatIf(eval::what_if::Args),
+    /// Choose thresholds by budget, accuracy or guaranteed risk, from a stored evaluation.
+    Choose(eval::choose::Args),
     /// Classify files with a model on this machine.
     Infer(infer::Args),
     /// Send labelled images in a closed loop and sum up what came back.
@@ -84,6 +90,9 @@ fn main() -> ExitCode {
             Command::Load(args) => load::run(args).await.map_err(Into::into),
             Command::Data { what } => dataset::run(&what),
             Command::Eval(args) => eval::run(&args),
+            Command::Report(args) => eval::report::run(&args),
+            Command::WhatIf(args) => eval::what_if::run(&args),
+            Command::Choose(args) => eval::choose::run(&args),
             Command::Train {
                 what: Train::Here(command),
             } => train::run(&command),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::hard::HardClasses;
-use crate::score::{Score, ScoreError, softmax};
+use crate::score::{Score, ScoreError, best, softmax};
 
 /// Who answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -97,13 +97,6 @@ pub struct LocalAnswer {
     pub hard: bool,
     /// What follows.
     pub next: AfterMain,
-}
-
-fn best(p: &[f32]) -> (usize, f32) {
-    p.iter().copied().enumerate().fold(
-        (0, f32::NEG_INFINITY),
-        |best, (i, v)| if v > best.1 { (i, v) } else { best },
-    )
 }
 
 /// Reads the main exit: its answer, its score and what follows. `logits` is `[classes]`.

@@ -72,6 +72,15 @@ impl Score {
     }
 }
 
+/// Position and value of the largest of `values`, the first of equal ones; `-∞` at 0 of none.
+#[must_use]
+pub fn best(values: &[f32]) -> (usize, f32) {
+    values.iter().copied().enumerate().fold(
+        (0, f32::NEG_INFINITY),
+        |best, (i, v)| if v > best.1 { (i, v) } else { best },
+    )
+}
+
 /// The two largest values; with one class the second is 0.
 fn top_two(p: &[f32]) -> (f32, f32) {
     p.iter().fold((0.0, 0.0), |(first, second), &v| {
