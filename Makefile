@@ -39,12 +39,12 @@ images: ## Build the images as archives
 	hack/images
 
 .PHONY: generate
-generate: ## Generate manifests/crd
+generate: ## Generate manifests/crd and docs/api.md
 	cargo build $(CARGO_FLAGS) --bin crdgen
-	"$(CARGO_TARGET_DIR)/release/crdgen" manifests/crd
+	"$(CARGO_TARGET_DIR)/release/crdgen" manifests/crd docs/api.md
 
 .PHONY: drift
-drift: ## Fail where manifests/crd is not what the types say
+drift: ## Fail where manifests/crd or docs/api.md is not what the types say
 	hack/crd-drift
 
 .PHONY: lint

@@ -2,9 +2,12 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-/// Everything asked for is running: preflight passed, weights checked, cloud available, every reachable edge synced.
+pub mod reason;
+
+/// Everything asked for runs: preflight passed, weights checked, cloud available, every reachable edge synced. Where it
+/// does not hold, it repeats reason and message of the first other condition that holds it back.
 pub const READY: &str = "Ready";
-/// The cluster has what the deployment needs; says in words what is missing.
+/// The cluster has what the deployment needs; the message names all that is missing. What runs is not taken down for it.
 pub const PREFLIGHT_PASSED: &str = "PreflightPassed";
 /// The weights named in `spec.model.weights` are in the store and were checked.
 pub const WEIGHTS_READY: &str = "WeightsReady";
@@ -12,7 +15,7 @@ pub const WEIGHTS_READY: &str = "WeightsReady";
 pub const CLOUD_AVAILABLE: &str = "CloudAvailable";
 /// A revision is on its way to the edges; `False` with reason `Complete` when it has arrived.
 pub const PROGRESSING: &str = "Progressing";
-/// How the last retraining request stands.
+/// How the last retraining request stands; absent until the first one.
 pub const RETRAINED: &str = "Retrained";
 
 /// What a controller has to say about one condition, before time and generation are known.

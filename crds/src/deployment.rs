@@ -44,9 +44,10 @@ pub use store::{Claim, Store};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct MEANetDeploymentSpec {
-    /// The network and the weights to begin with.
+    /// The network and the weights to begin with. Another model is imported first and then rolled out; the one before serves
+    /// until then.
     pub model: Model,
-    /// When an input leaves by which exit. Edited live: no pod restarts.
+    /// When an input leaves by which exit. Edited live: each edge takes it over while it serves, no pod restarts.
     #[serde(default)]
     pub routing: Routing,
     /// Where and how the edge runtimes run.
@@ -63,7 +64,8 @@ pub struct MEANetDeploymentSpec {
     /// How a new revision reaches the edge nodes.
     #[serde(default)]
     pub rollout: Rollout,
-    /// Image of the runtime, in place of the one the operator was installed with.
+    /// Image of the runtime. Absent: the one that the operator was installed with, `--runtime-image`. Another image restarts
+    /// the pods of this deployment, edges one at a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,

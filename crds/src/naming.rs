@@ -2,12 +2,12 @@
 
 /// Label: the deployment that an object belongs to.
 pub const LABEL_DEPLOYMENT: &str = "meanet.dev/deployment";
-/// Label: the part of the system that an object is: see [`Component`].
+/// Label: the part of the system that an object is: `edge`, `cloud`, `import` or `train`.
 pub const LABEL_COMPONENT: &str = "meanet.dev/component";
 /// Label on nodes: `edge` or `cloud`, the default of both node selectors.
 pub const LABEL_TIER: &str = "meanet.dev/tier";
-/// Annotation on a deployment: ask for one retraining run. The value, a time, names the request; like
-/// `kubectl rollout restart`, a new value is a new request.
+/// Annotation on a deployment: ask for one retraining run. The value, mostly a time, names the request; as with
+/// `kubectl rollout restart`, a new value is a new request. Requests are answered one after the other.
 pub const ANNOTATION_RETRAIN: &str = "meanet.dev/retrain-requested-at";
 /// Annotation on an object applied by the operator: hash of what was applied, so that steady state writes nothing.
 pub const ANNOTATION_APPLIED: &str = "meanet.dev/applied-hash";

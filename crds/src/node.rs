@@ -38,15 +38,15 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct MEANetNodeSpec {
-    /// Name of the deployment, in the same namespace.
+    /// Name of the MEANetDeployment, in the same namespace.
     #[schemars(length(min = 1, max = 40))]
     #[x_kube(validation = ("self == oldSelf", "deployment is immutable: a twin belongs to one deployment"))]
     pub deployment: String,
-    /// Name of the node.
+    /// Name of the Node.
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = ("self == oldSelf", "nodeName is immutable: a twin belongs to one node"))]
     pub node_name: String,
-    /// The revision wanted on the node. Absent until there is a first one.
+    /// Name of the revision wanted on the node. Absent until there is a first one. Set by the operator; an edit is undone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub revision: Option<String>,
@@ -59,7 +59,7 @@ pub struct MEANetNodeStatus {
     /// The operator's judgement of wish, report and node together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<NodeState>,
-    /// Generation of the twin that the report answers.
+    /// Generation of this MEANetNode that the report answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// What the edge runtime is doing about its wanted revision.
@@ -74,20 +74,21 @@ pub struct MEANetNodeStatus {
     /// Since when `revision` answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live_since: Option<MicroTime>,
-    /// Last error, or what is being waited for.
+    /// Last error, or what is being waited for. Absent where all is well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub message: Option<String>,
     /// Name of the edge pod that reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<String>,
-    /// Inputs answered since the pod started, by exit.
+    /// Inputs answered since the pod started, by exit. Reported about every 30 seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exits: Option<ExitCounts>,
-    /// Latency of recent answers.
+    /// Latency of the last 1,024 requests, waiting for the cloud included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<Latency>,
-    /// Inputs by score of the main exit: bin `i` of `n` counts scores in `[i/n, (i+1)/n)` of the score's range.
+    /// Inputs since the pod started by score of the main exit: bin `i` of `n` counts scores in `[i/n, (i+1)/n)` of the score's
+    /// range. It shows what another threshold would send to the cloud.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub score_histogram: Option<Vec<i64>>,
@@ -132,7 +133,7 @@ pub struct ExitCounts {
     /// Answered by the extension block.
     #[serde(default)]
     pub extension: i64,
-    /// Answered by the cloud.
+    /// Answered by the cloud in time.
     #[serde(default)]
     pub cloud: i64,
     /// Answered at the edge although the cloud was asked: it did not answer in time. Counted in `main` or `extension`, too.
@@ -144,10 +145,10 @@ pub struct ExitCounts {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Latency {
-    /// Median.
+    /// Median in milliseconds.
     pub p50_ms: f64,
-    /// 95th percentile.
+    /// 95th percentile in milliseconds.
     pub p95_ms: f64,
-    /// 99th percentile.
+    /// 99th percentile in milliseconds.
     pub p99_ms: f64,
 }

@@ -37,27 +37,27 @@ use crate::deployment::{Backbone, Model, Routing, Variant};
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("self == oldSelf", "a revision never changes: edit the MEANetDeployment and a new revision is made"))]
 pub struct MEANetRevisionSpec {
-    /// Name of the deployment, in the same namespace.
+    /// Name of the MEANetDeployment, in the same namespace.
     #[schemars(length(min = 1, max = 40))]
     pub deployment: String,
-    /// Counts up from 1 within the deployment.
+    /// Counts up from 1 within the deployment: the history's order.
     #[schemars(range(min = 1))]
     pub number: i64,
-    /// The revision this one was derived from.
+    /// Name of the revision that this one was derived from. Absent for imported weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
     /// Why it was made.
     pub cause: Cause,
-    /// The network these weights belong to; `weights.digest` is the model the lineage began with.
+    /// The network that the weights belong to; `weights.digest` is the model that its lineage began with.
     pub model: Model,
-    /// Digests of the blobs.
+    /// Digests of the blobs that run: imported ones, or those that retraining made from them.
     pub weights: Weights,
     /// Classes that the extension answers for, ascending; its output `i` means class `hardClasses[i]`.
     #[schemars(length(max = 10000))]
     pub hard_classes: Vec<i32>,
-    /// When an input leaves by which exit.
+    /// When an input leaves by which exit, copied from the deployment when the revision was made.
     pub routing: Routing,
-    /// How good it was on held-out data when it was made.
+    /// How good its weights were on held-out data when they were made. Absent where nobody measured it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evaluation: Option<Evaluation>,
 }
@@ -77,13 +77,13 @@ pub enum Cause {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Weights {
-    /// Main block.
+    /// Main block; frozen, so the same in a whole lineage.
     #[schemars(regex(pattern = "^sha256:[0-9a-f]{64}$"))]
     pub main: String,
-    /// Adaptive block.
+    /// Adaptive block, which retraining makes anew.
     #[schemars(regex(pattern = "^sha256:[0-9a-f]{64}$"))]
     pub adaptive: String,
-    /// Extension block.
+    /// Extension block, which retraining makes anew.
     #[schemars(regex(pattern = "^sha256:[0-9a-f]{64}$"))]
     pub extension: String,
     /// The cloud's network; absent where an external endpoint stands in for it.
@@ -96,7 +96,7 @@ pub struct Weights {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Evaluation {
-    /// Images evaluated.
+    /// Images that it was measured on.
     #[schemars(range(min = 0))]
     pub samples: i64,
     /// Accuracy of the edge by itself under the revision's routing, nothing offloaded.
@@ -124,7 +124,7 @@ pub struct Evaluation {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MEANetRevisionStatus {
-    /// Edge nodes that report it live.
+    /// Number of edge nodes that report it live.
     #[serde(default)]
     pub nodes: i32,
 }

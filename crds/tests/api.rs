@@ -76,13 +76,21 @@ async fn malformed_objects_are_refused_by_name_and_wellformed_ones_completed() {
 }
 
 #[test]
-fn manifests_are_what_the_types_say() {
-    let fresh = tempfile::tempdir().unwrap();
+fn what_is_generated_is_what_the_types_say() {
+    let (fresh, page) = (
+        tempfile::tempdir().unwrap(),
+        tempfile::NamedTempFile::new().unwrap(),
+    );
     let status = Command::new(env!("CARGO_BIN_EXE_crdgen"))
         .arg(fresh.path())
+        .arg(page.path())
         .status()
         .unwrap();
     assert!(status.success());
+    assert!(
+        fs::read_to_string(folder("../docs/api.md")).unwrap() == fs::read_to_string(page.path()).unwrap(),
+        "docs/api.md is not what the types say: make generate"
+    );
     for entry in fs::read_dir(fresh.path()).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();

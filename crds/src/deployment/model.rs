@@ -6,15 +6,15 @@ use serde::{Deserialize, Serialize};
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Model {
-    /// Network of the main block.
+    /// Network of the main block. Must be the one that the weights were trained with, or the import fails and says so.
     pub backbone: Backbone,
-    /// How the extension is attached.
+    /// How the extension is attached. Must be what the weights were trained with.
     #[serde(default)]
     pub variant: Variant,
-    /// Classes that the main block tells apart.
+    /// Number of classes that the main block tells apart. Must be what the weights were trained with.
     #[schemars(range(min = 2, max = 10000))]
     pub classes: i32,
-    /// Weights to begin with.
+    /// Weights to begin with. Retraining adds to them; another digest begins anew.
     pub weights: ModelWeights,
 }
 
@@ -22,7 +22,8 @@ pub struct Model {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ModelWeights {
-    /// `sha256:` and the digest of the model's manifest, a file that names the blobs of all blocks.
+    /// `sha256:` and the digest of the model's manifest, a file that names the blobs of all blocks. `meanet train package`
+    /// prints it, `sha256sum manifest.json` as well. The import job looks for it in the store, then in the runtime's image.
     #[x_kube(validation = ("self.matches('^sha256:[0-9a-f]{64}$')", "digest must be 'sha256:' and 64 lowercase hex digits: `sha256sum manifest.json` prints them"))]
     #[schemars(length(max = 71))]
     pub digest: String,

@@ -21,18 +21,19 @@ fn edge_tier() -> BTreeMap<String, String> {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Edge {
-    /// Labels of the nodes.
+    /// Labels that a node must have, all of them, to get an edge runtime and a MEANetNode.
     #[serde(default = "edge_tier")]
     #[schemars(extend("minProperties" = 1))]
     pub node_selector: BTreeMap<String, String>,
-    /// Taints that the edge runtimes accept.
+    /// Taints that the edge runtimes accept, besides those of a node that is not ready or out of reach: these they always do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub tolerations: Vec<Toleration>,
-    /// Resources of each edge runtime. Default: requests 100m and 96Mi, limit 512Mi.
+    /// Resources of each edge runtime. Absent: requests of 100m CPU and 96Mi memory, a limit of 512Mi memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
-    /// Threads that compute. Absent: as many as the node offers.
+    /// Threads that compute. Absent: as many as the CPUs that the pod may use. Requests beyond 32 a thread that wait are
+    /// refused with status 429.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 256))]
     pub compute_threads: Option<i32>,
@@ -54,7 +55,7 @@ impl Default for Edge {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("!has(self.endpoint) || !(has(self.accelerator) || has(self.replicas) || has(self.batching))", "cloud.endpoint stands in for the cloud runtimes: leave out accelerator, replicas and batching"))]
 pub struct Cloud {
-    /// Labels of the nodes. Default: `meanet.dev/tier: cloud`.
+    /// Labels that a node must have, all of them, to take cloud runtimes and jobs. Absent: `meanet.dev/tier: cloud`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("minProperties" = 1))]
     pub node_selector: Option<BTreeMap<String, String>>,
@@ -62,20 +63,25 @@ pub struct Cloud {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub tolerations: Vec<Toleration>,
-    /// The accelerator that each cloud runtime takes. Default: one `nvidia.com/gpu`.
+    /// The accelerator that each cloud runtime takes, so that the scheduler finds the right node. Absent: one
+    /// `nvidia.com/gpu`. Not together with `endpoint`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accelerator: Option<Accelerator>,
-    /// How many cloud runtimes there are. Default: one.
+    /// How many cloud runtimes there are. Absent: one. With more, the store's claim must be one that all their nodes can
+    /// mount. Not together with `endpoint`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<Replicas>,
-    /// How requests are gathered into batches. Default: up to 32, for at most 2ms.
+    /// How requests are gathered into batches. Absent: up to 32 images, for at most 2ms. Not together with `endpoint`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batching: Option<Batching>,
-    /// Resources of each cloud runtime, besides the accelerator. Default: requests 200m and 192Mi, limit 2Gi.
+    /// Resources of each cloud runtime, besides the accelerator. Absent: requests of 200m CPU and 192Mi memory, a limit of
+    /// 2Gi memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
-    /// URL of the model on any Open Inference Protocol v2 server that answers instead of our own cloud runtime,
-    /// for example `http://server:8000/v2/models/resnet`.
+    /// URL of the model on any Open Inference Protocol v2 server that answers instead of our own cloud runtime, for example
+    /// `http://server:8000/v2/models/resnet`. It gets the tensor `image`, UINT8 `[n, 3, height, width]`, and must answer with
+    /// logits of shape `[n, classes]`. One cloud pod stays to serve the store; what goes elsewhere is not collected for
+    /// retraining. Absent: our own cloud runtimes answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = ("isURL(self) && (self.startsWith('http://') || self.startsWith('https://'))", "endpoint must be an http:// or https:// URL of a model, such as http://server:8000/v2/models/resnet"))]
     #[schemars(length(max = 1024))]
@@ -94,12 +100,12 @@ impl Cloud {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Accelerator {
-    /// Name of the resource.
+    /// Name of the extended resource, as the device plugin calls it.
     #[serde(default = "default_accelerator")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = ("self.contains('/')", "resource must be an extended resource such as nvidia.com/gpu"))]
     pub resource: String,
-    /// How many; 0 takes none.
+    /// How many a pod takes; 0 takes none.
     #[serde(default = "one")]
     #[schemars(range(min = 0, max = 64))]
     pub count: i32,
@@ -127,11 +133,12 @@ impl Default for Accelerator {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("!has(self.max) || self.max >= self.min", "replicas.max must not be below replicas.min"))]
 pub struct Replicas {
-    /// At least.
+    /// Cloud runtimes at least.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 1000))]
     pub min: i32,
-    /// At most. Above `min`, a HorizontalPodAutoscaler chooses between them by CPU; absent: always `min`.
+    /// Cloud runtimes at most. Above `min`, a HorizontalPodAutoscaler chooses between them, aiming at 70 % of the CPU request;
+    /// it needs a metrics server. Absent: always `min`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub max: Option<i32>,
@@ -151,7 +158,8 @@ pub struct Batching {
     #[serde(default = "default_max_size")]
     #[schemars(range(min = 1, max = 1024))]
     pub max_size: i32,
-    /// How long the first image of a batch waits for others.
+    /// How long the first image of a batch waits for others. It adds to every answer of the cloud, so stay well below
+    /// `routing.cloudTimeout`.
     #[serde(default = "default_max_delay")]
     #[x_kube(validation = ("duration(self) <= duration('1s')", "batching.maxDelay must be at most 1s"))]
     pub max_delay: Duration,

@@ -10,7 +10,7 @@ use crate::Duration;
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Retraining {
-    /// Labelled images to train on besides the collected samples.
+    /// Labelled images to train on besides the collected samples. Absent: the samples alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dataset: Option<Dataset>,
     /// What a new revision must reach before it is rolled out.
@@ -26,7 +26,7 @@ pub struct Retraining {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Dataset {
-    /// Path below `datasets/` in the store's claim.
+    /// Path below `datasets/` in the store's claim, of a file or folder. `meanet data put` in a cloud pod brings a file there.
     #[schemars(length(min = 1, max = 512))]
     #[x_kube(validation = ("!self.startsWith('/') && !self.split('/').exists(part, part == '..')", "dataset.path must be relative and must not climb with '..'"))]
     pub path: String,
@@ -36,7 +36,8 @@ pub struct Dataset {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Gate {
-    /// Accuracy on held-out samples above that of the revision in service, as a share: 0.01 is one point.
+    /// Least gain in accuracy over the revision in service, both measured on the same held-out fifth of the images with
+    /// nothing sent to the cloud, as a share: 0.01 is one point. -1 lets everything pass.
     #[serde(default)]
     #[schemars(range(min = -1, max = 1))]
     pub min_accuracy_gain: f64,
@@ -54,7 +55,7 @@ impl Default for Gate {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TrainingJob {
-    /// Passes over the samples.
+    /// Passes over the images.
     #[serde(default = "default_epochs")]
     #[schemars(range(min = 1, max = 1000))]
     pub epochs: i32,
@@ -62,28 +63,28 @@ pub struct TrainingJob {
     #[serde(default = "default_batch_size")]
     #[schemars(range(min = 1, max = 4096))]
     pub batch_size: i32,
-    /// Peak learning rate.
+    /// Peak learning rate; it climbs during the first fifth of the run and then falls.
     #[serde(default = "default_learning_rate")]
     #[schemars(range(min = 0.000_001, max = 10))]
     // A minimum below one does not hold back the integer 0: the API server compares integers as integers.
     #[x_kube(validation = ("self >= 0.000001", "job.learningRate must be at least 0.000001"))]
     pub learning_rate: f64,
-    /// Samples trained on at most, the newest first.
+    /// Images used at most: the newest samples first, then those of the data set.
     #[serde(default = "default_max_samples")]
     #[schemars(range(min = 10, max = 10_000_000))]
     pub max_samples: i32,
-    /// Seed of everything random.
+    /// Seed of everything random: the same images and the same seed give the same split.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub seed: i64,
-    /// How long a run may take.
+    /// How long a run may take, waiting for a node included. After that it is `Failed`; ask again with more time.
     #[serde(default = "default_timeout")]
     #[x_kube(validation = ("duration(self) >= duration('10s')", "job.timeout must be at least 10s"))]
     pub timeout: Duration,
     /// The accelerator that the job takes. Absent: none; it runs on a cloud node all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accelerator: Option<Accelerator>,
-    /// Resources of the job, besides the accelerator. Default: requests 500m and 512Mi, limit 4Gi.
+    /// Resources of the job, besides the accelerator. Absent: requests of 500m CPU and 512Mi memory, a limit of 4Gi memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
 }

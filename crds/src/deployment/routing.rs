@@ -9,21 +9,24 @@ use crate::Duration;
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("self.score == 'Entropy' || (self.offloadAbove <= 1.0 && (!has(self.extensionOffloadAbove) || self.extensionOffloadAbove <= 1.0))", "offloadAbove and extensionOffloadAbove must be in 0..1 for the scores LeastConfidence and Margin; only Entropy, in nats, goes higher"))]
 pub struct Routing {
-    /// How unsure the main exit is of an input; larger means less sure.
+    /// How it is measured how unsure an exit is of an input; larger means less sure. All thresholds are in its unit.
     #[serde(default)]
     pub score: Score,
-    /// Inputs with a score above this go to the cloud. 0 sends nearly everything, a value above the score's range nothing.
+    /// Inputs whose score at the main exit is above this go to the cloud. In nats for `Entropy` (0 to ln(classes), 4.6 for 100
+    /// classes), else 0 to 1. 0 sends nearly everything, a value above the range nothing; lower means more traffic.
     #[serde(default = "default_offload_above")]
     #[schemars(range(min = 0, max = 20))]
     pub offload_above: f64,
-    /// The extension's own score above which an input goes on to the cloud. Absent: the extension's answer is final.
+    /// The extension's own score above which an input goes on to the cloud, in the unit of `score`. Absent: the extension's
+    /// answer is final.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 20))]
     pub extension_offload_above: Option<f64>,
-    /// Whose answer counts when the extension was asked.
+    /// Whose answer counts when the extension was asked: it is for inputs that the main exit takes for a hard class.
     #[serde(default)]
     pub extension_rule: ExtensionRule,
-    /// How long an answer waits for the cloud at most.
+    /// How long an answer waits for the cloud at most, connection and batching included; then `whenCloudUnavailable` decides.
+    /// After 5 failures in a row an edge leaves the cloud alone for a second.
     #[serde(default = "default_cloud_timeout")]
     #[x_kube(validation = ("duration(self) >= duration('1ms') && duration(self) <= duration('60s')", "cloudTimeout must be between 1ms and 60s"))]
     pub cloud_timeout: Duration,

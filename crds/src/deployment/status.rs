@@ -11,11 +11,12 @@ pub struct MEANetDeploymentStatus {
     /// Generation of the spec that this status answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// See the module `condition` for the types.
+    /// How it stands, one entry for each concern: `Ready`, `PreflightPassed`, `WeightsReady`, `CloudAvailable`, `Progressing`,
+    /// `Retrained`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
-    /// The revision that every reachable node has: what a rollout starts from.
+    /// The revision that every reachable node had when they last agreed: what a rollout starts from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current_revision: Option<String>,
     /// The revision that the nodes are on their way to.
@@ -24,7 +25,7 @@ pub struct MEANetDeploymentStatus {
     /// Edge nodes by state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nodes: Option<NodeSummary>,
-    /// The cloud tier.
+    /// The cloud tier in a word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloud: Option<CloudSummary>,
     /// The last retraining request.
@@ -36,17 +37,17 @@ pub struct MEANetDeploymentStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeSummary {
-    /// `synced/selected`, for people.
+    /// `synced/selected`, for the column of `kubectl get`.
     pub summary: String,
-    /// Nodes that match the selector.
+    /// Nodes that match `spec.edge.nodeSelector`.
     pub selected: i32,
-    /// On the target revision.
+    /// Nodes on the target revision.
     pub synced: i32,
-    /// On their way.
+    /// Reachable nodes that are on their way to it, or wait for their turn.
     pub pending: i32,
-    /// Not reachable; caught up when they return.
+    /// Nodes that are not reachable; caught up when they return.
     pub offline: i32,
-    /// Could not load the revision.
+    /// Nodes that could not load the revision wanted there; their MEANetNodes say why.
     pub failed: i32,
 }
 
@@ -54,7 +55,7 @@ pub struct NodeSummary {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CloudSummary {
-    /// `available/wanted`, or `external`.
+    /// `available/wanted` cloud pods, or `external` where `spec.cloud.endpoint` is set.
     pub summary: String,
 }
 
@@ -62,19 +63,19 @@ pub struct CloudSummary {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RetrainingStatus {
-    /// The annotation's value that this answers.
+    /// The value of `meanet.dev/retrain-requested-at` that this answers.
     pub request: String,
     /// Where it stands.
     pub phase: RetrainingPhase,
-    /// Name of the job.
+    /// Name of the training job; `kubectl logs job/NAME` has its progress.
     pub job: String,
-    /// The revision made, if one was.
+    /// The revision made, once accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
-    /// Why not, if none was made.
+    /// What it waits for, what the gate found, or why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// What the run measured.
+    /// What the run measured on held-out images, accepted or not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evaluation: Option<Evaluation>,
 }

@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Store {
-    /// A claim in the deployment's namespace that the cloud nodes can mount.
+    /// A claim in the deployment's namespace that the cloud nodes can mount for writing. ReadWriteOnce does for one cloud
+    /// runtime on one node.
     pub persistent_volume_claim: Claim,
-    /// Samples of hard inputs kept for retraining; the oldest make room.
+    /// Samples of inputs sent to the cloud that are kept for retraining; the oldest make room. A 32×32 sample takes 3 kB.
     #[serde(default = "default_max_samples")]
     #[schemars(range(min = 100, max = 10_000_000))]
     pub max_samples: i32,
@@ -21,7 +22,7 @@ fn default_max_samples() -> i32 {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Claim {
-    /// Name of the claim.
+    /// Name of the claim. It must be there: the operator makes none.
     #[schemars(length(min = 1, max = 253))]
     pub claim_name: String,
 }
