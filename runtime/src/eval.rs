@@ -82,11 +82,14 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     );
     config.cloud_backbone = manifest.cloud_backbone.map(|backbone| backbone.to_string());
     config.cloud_cost = cloud.as_ref().map(CloudNetwork::cost);
-    config.hard_classes = edge.hard_classes().to_vec();
+    config.extension_classes = edge.outputs().to_vec();
+    config.hard_classes.clone_from(&manifest.hard_classes);
     config.image_bytes = report.stride() as u64;
     let outputs = |what: &str, images: &Images| {
         let progress = Progress::new(what, images.len());
-        outputs_with(&edge, cloud.as_ref(), images, |done| progress.show(done))
+        outputs_with(&edge, &manifest.hard_classes, cloud.as_ref(), images, |done| {
+            progress.show(done)
+        })
     };
     let stored = Stored {
         selection: outputs("selection", &selection)?,

@@ -155,7 +155,7 @@ mod tests {
             let routing = Routing {
                 score, offload_above, extension_offload_above: escalate, rule, when_unavailable: WhenUnavailable::Fail,
             };
-            let hard = HardClasses::new(&outputs.hard_classes, outputs.classes()).unwrap();
+            let hard = outputs.check().unwrap();
             for (image, judged) in judge(&outputs, Ranking::Score(score), score, rule).unwrap().into_iter().enumerate() {
                 let main = after_main(&outputs.main[image], &routing, &hard).unwrap();
                 let exit = match main.next {

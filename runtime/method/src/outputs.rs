@@ -17,11 +17,13 @@ pub struct Outputs {
     pub labels: Vec<u32>,
     /// Logits of the main exit, `[n][classes]`.
     pub main: Vec<Vec<f32>>,
-    /// Logits of the extension for every image, needed or not, `[n][hard]`.
+    /// Logits of the extension for every image, needed or not, `[n][outputs]`.
     pub extension: Vec<Vec<f32>>,
     /// Logits of the cloud, `[n][classes]`; empty without one.
     pub cloud: Vec<Vec<f32>>,
     /// Class of each output of the extension, ascending.
+    pub extension_classes: Vec<u32>,
+    /// Classes for which the extension is asked, ascending; some or all of those it has outputs for.
     pub hard_classes: Vec<u32>,
 }
 
@@ -122,11 +124,12 @@ impl Outputs {
     /// Checks that all parts fit together; gives the table of hard classes.
     pub fn check(&self) -> Result<HardClasses, EvaluateError> {
         let (images, classes) = (self.len(), self.classes());
-        let hard = HardClasses::new(&self.hard_classes, classes).context(HardSnafu)?;
+        let hard =
+            HardClasses::new(&self.hard_classes, &self.extension_classes, classes).context(HardSnafu)?;
         let cloud = if self.has_cloud() { images } else { 0 };
         for (what, rows, count, columns) in [
             ("main", &self.main, images, classes),
-            ("extension", &self.extension, images, hard.len()),
+            ("extension", &self.extension, images, hard.outputs()),
             ("cloud", &self.cloud, cloud, classes),
         ] {
             ensure!(
@@ -174,6 +177,7 @@ impl Outputs {
             main: rows(&self.main),
             extension: rows(&self.extension),
             cloud: rows(&self.cloud),
+            extension_classes: self.extension_classes.clone(),
             hard_classes: self.hard_classes.clone(),
         }
     }
@@ -266,6 +270,7 @@ mod tests {
             ],
             extension: vec![vec![0.0, 0.0], vec![8.0, 0.0], vec![0.5, 0.0], vec![0.0, 0.0]],
             cloud: vec![vec![0.0, 0.0, 1.0]; 4],
+            extension_classes: vec![1, 2],
             hard_classes: vec![1, 2],
         }
     }

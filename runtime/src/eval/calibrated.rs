@@ -77,7 +77,10 @@ fn rows(exit: Exit, outputs: &Outputs) -> Result<Rows<'_>, Box<dyn Error>> {
             .map(|((extension, _), label)| {
                 (
                     extension.as_slice(),
-                    outputs.hard_classes.binary_search(label).unwrap_or(usize::MAX),
+                    outputs
+                        .extension_classes
+                        .binary_search(label)
+                        .unwrap_or(usize::MAX),
                 )
             })
             .collect(),

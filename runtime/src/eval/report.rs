@@ -176,6 +176,7 @@ fn lines(stored: &Stored, profile: &EnergyProfile, present: &Setting) -> Result<
         extension_rule: rule,
     };
     let easy = Outputs {
+        extension_classes: Vec::new(),
         hard_classes: Vec::new(),
         extension: vec![Vec::new(); outputs.len()],
         ..outputs.clone()

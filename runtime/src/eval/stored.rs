@@ -36,6 +36,8 @@ pub struct Config {
     /// Where the images come from that thresholds, router and temperatures are fitted on.
     pub selection: String,
     /// Classes of the outputs of the extension.
+    pub extension_classes: Vec<u32>,
+    /// Classes for which it is asked.
     pub hard_classes: Vec<u32>,
     /// Parameters and multiply-accumulates of the edge's blocks.
     pub edge_cost: EdgeCost,
@@ -107,6 +109,7 @@ impl Config {
             cloud_backbone: None,
             data,
             selection,
+            extension_classes: Vec::new(),
             hard_classes: Vec::new(),
             edge_cost,
             cloud_cost: None,
@@ -205,6 +208,7 @@ impl Stored {
                 main: rows("main")?,
                 extension: rows("extension")?,
                 cloud: rows("cloud")?,
+                extension_classes: config.extension_classes.clone(),
                 hard_classes: config.hard_classes.clone(),
             };
             outputs.check().context(OutputsSnafu)?;
@@ -272,6 +276,7 @@ pub(super) mod tests {
     pub(crate) fn stored() -> Stored {
         let outputs = |shift: usize| {
             let mut outputs = Outputs {
+                extension_classes: vec![1, 3],
                 hard_classes: vec![1, 3],
                 ..Outputs::default()
             };
@@ -322,6 +327,7 @@ pub(super) mod tests {
             parameters: 40,
             macs: 4000,
         });
+        config.extension_classes = vec![1, 3];
         config.hard_classes = vec![1, 3];
         config.image_bytes = 3072;
         Stored {
@@ -355,7 +361,13 @@ pub(super) mod tests {
         };
         assert!(error(|s| s.config.version = 2).contains("layout is Some(2)"));
         assert!(error(|s| s.report.labels[7] = 99).contains("label 99"));
-        assert!(error(|s| s.config.hard_classes = vec![1]).contains("extension has 2 where 1"));
+        assert!(
+            error(|s| {
+                s.config.extension_classes = vec![1];
+                s.config.hard_classes = vec![1];
+            })
+            .contains("extension has 2 where 1")
+        );
         let bytes = stored().bytes().unwrap();
         assert!(Stored::parse(&bytes[..bytes.len() - 4]).is_err(), "a cut file");
         assert!(
