@@ -51,7 +51,7 @@ drift: ## Fail where manifests/crd or docs/api.md is not what the types say
 lint: ## Formatting, clippy, shellcheck
 	cargo fmt --all --check
 	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
-	shellcheck .ci/run hack/images hack/crd-drift hack/data hack/rustc-static e2e/run e2e/demo e2e/lib.sh
+	shellcheck -x .ci/run hack/images hack/crd-drift hack/data hack/rustc-static e2e/run e2e/demo e2e/lib/*.sh e2e/tests/*.sh
 
 .PHONY: data
 data: ## Fetch the official CIFAR-100 archive, checksum verified

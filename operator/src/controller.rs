@@ -11,7 +11,7 @@ use kube::runtime::controller::{self, Action};
 use kube::runtime::events::{Recorder, Reporter as Source};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::reflector::store::WriterDropped;
-use kube::{Client, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 use meanet_crds::naming::MANAGER_OPERATOR;
 use meanet_crds::{MEANetDeployment, MEANetRevision};
 use snafu::{ResultExt, Snafu};
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cache::{Cache, Triggers};
 use crate::deployment::apply::{self, Writer, apply};
 use crate::deployment::build::build;
-use crate::deployment::observe::observe;
+use crate::deployment::observe::{observe, runs_are_current};
 use crate::deployment::plan::plan;
 use crate::deployment::report::{self, Reporter};
 use crate::deployment::validate::validate;
@@ -39,6 +39,16 @@ pub enum Error {
     Caches {
         /// The store whose watch ended.
         source: WriterDropped,
+    },
+    /// It cannot be told whether a run was answered.
+    #[snafu(display(
+        "failed to read status.retraining before a run starts: {}",
+        apply::said(source)
+    ))]
+    Runs {
+        /// What the API server, or the way to it, said.
+        #[snafu(source(from(kube::Error, Box::new)))]
+        source: Box<kube::Error>,
     },
     /// An object could not be written.
     #[snafu(transparent)]
@@ -83,7 +93,8 @@ impl Error {
             }
             | Self::Report {
                 source: report::Error::Status { source, .. },
-            } => source,
+            }
+            | Self::Runs { source } => source,
             Self::Apply {
                 source: apply::Error::Json { .. },
             }
@@ -194,6 +205,15 @@ async fn reconcile_filled(deployment: &Arc<MEANetDeployment>, context: &Context)
         }
     };
     let plan = plan(&observed, &spec, now);
+    if let Some((start, _)) = &plan.train
+        && !live.jobs.contains_key(&start.job)
+    {
+        let api = Api::namespaced(context.client.clone(), &spec.namespace);
+        if !runs_are_current(&api, deployment).await.context(RunsSnafu)? {
+            // What the cache lacks is on its way, and brings us back.
+            return Ok(Action::await_change());
+        }
+    }
     let children = build(&spec, &plan);
     let writer = Writer::new(context.client.clone(), &spec, context.metrics.clone());
     let (written, applied) = Box::pin(apply(&writer, &plan, children, &live)).await;

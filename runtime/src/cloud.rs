@@ -113,7 +113,9 @@ struct Network {
 pub async fn run(args: Args) -> Result<(), Error> {
     let token = shutdown::token().context(SignalsSnafu)?;
     let cloud = Arc::new(open(&args)?);
-    let listener = TcpListener::bind(args.listen).await.context(ListenSnafu { listen: args.listen })?;
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .context(ListenSnafu { listen: args.listen })?;
     info!(listen = %args.listen, network = cloud.network.is_some(), "serving");
     tokio::select! {
         () = http::serve(listener, Arc::clone(&cloud), token.clone()) => Ok(()),
@@ -143,12 +145,17 @@ fn open(args: &Args) -> Result<Cloud, Error> {
                 digest,
                 input: network.input().clone(),
                 classes: network.classes(),
-                batcher: batch::Batcher::start(network, args.max_batch, args.max_delay.get()).context(ThreadsSnafu)?,
+                batcher: batch::Batcher::start(network, args.max_batch, args.max_delay.get())
+                    .context(ThreadsSnafu)?,
             })
         }
     };
-    let writer = meanet_store::SampleWriter::open(&args.store, &args.deployment, args.max_samples).context(SamplesSnafu)?;
+    let writer = meanet_store::SampleWriter::open(&args.store, &args.deployment, args.max_samples)
+        .context(SamplesSnafu)?;
     let samples = collect::Collector::start(writer).context(ThreadsSnafu)?;
-    Ok(Cloud { blobs, network, samples })
+    Ok(Cloud {
+        blobs,
+        network,
+        samples,
+    })
 }
-

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
-use meanet_data::{Images, Source, write_records};
+use meanet_data::{Images, Shift, Source, write_records};
 
 /// Largest data set that is put, in bytes.
 const MAX_BYTES: u64 = 16 << 30;
@@ -37,6 +37,9 @@ pub enum Command {
         /// Images at most.
         #[arg(long, default_value_t = usize::MAX)]
         limit: usize,
+        /// What happened to the camera: noise, blur or colour with a strength of 1 or 2, such as noise:2.
+        #[arg(long)]
+        shift: Option<Shift>,
         /// File to write; `-` is standard output.
         #[arg(long, default_value = "-")]
         out: PathBuf,
@@ -51,13 +54,33 @@ pub fn run(command: &Command) -> Result<(), Box<dyn Error>> {
             tracing::info!(size, "datasets/{name} is in place");
             Ok(())
         }
-        Command::Pack { data, training, skip, limit, out } => {
+        Command::Pack {
+            data,
+            training,
+            skip,
+            limit,
+            shift,
+            out,
+        } => {
             let source = Source::find(data.as_deref())?;
-            let images: Images = if *training { source.training(SIDE, SIDE)?.0 } else { source.test(SIDE, SIDE)?.0 };
+            let images: Images = if *training {
+                source.training(SIDE, SIDE)?.0
+            } else {
+                source.test(SIDE, SIDE)?.0
+            };
             let chosen: Vec<usize> = (0..images.len()).skip(*skip).take(*limit).collect();
-            let writer: Box<dyn Write> =
-                if out.as_os_str() == "-" { Box::new(io::stdout().lock()) } else { Box::new(File::create(out)?) };
-            write_records(&images.select(&chosen), BufWriter::new(writer))?;
+            let writer: Box<dyn Write> = if out.as_os_str() == "-" {
+                Box::new(io::stdout().lock())
+            } else {
+                Box::new(File::create(out)?)
+            };
+            let images = images.select(&chosen);
+            // Training and test images get noise of their own.
+            let images = match shift {
+                Some(shift) => shift.apply(&images, u64::from(*training) << 32 | *skip as u64),
+                None => images,
+            };
+            write_records(&images, BufWriter::new(writer))?;
             tracing::info!(images = chosen.len(), "packed from {}", source.describe());
             Ok(())
         }

@@ -80,7 +80,9 @@ pub enum Error {
         source: reqwest::Error,
     },
     /// The API server cannot be spoken to at all.
-    #[snafu(display("failed to find the API server: run in a pod with a service account, or with KUBECONFIG"))]
+    #[snafu(display(
+        "failed to find the API server: run in a pod with a service account, or with KUBECONFIG"
+    ))]
     Kubernetes {
         /// Why.
         #[snafu(source(from(kube::Error, Box::new)))]
@@ -111,25 +113,35 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let token = shutdown::token().context(SignalsSnafu)?;
     let threads = args
         .compute_threads
-        .or_else(|| std::thread::available_parallelism().ok().map(std::num::NonZero::get))
+        .or_else(|| {
+            std::thread::available_parallelism()
+                .ok()
+                .map(std::num::NonZero::get)
+        })
         .unwrap_or(1);
     let compute = compute::Pool::start(threads).context(ThreadsSnafu)?;
     let stats = Arc::new(stats::Stats::default());
     let slot = Slot::default();
     let http_client = crate::client::builder().build().context(ClientSnafu)?;
-    let loader = loading::Loader::open(&args.cache_dir, &args.store_url, http_client.clone()).context(CacheSnafu)?;
+    let loader =
+        loading::Loader::open(&args.cache_dir, &args.store_url, http_client.clone()).context(CacheSnafu)?;
 
     // What served before a restart serves again at once, whoever else is away.
     match loader.restore() {
         Ok(Some(active)) => {
-            info!(revision = active.name, "serving the revision from before the restart");
+            info!(
+                revision = active.name,
+                "serving the revision from before the restart"
+            );
             slot.set(Arc::new(active));
         }
         Ok(None) => {}
         Err(error) => warn!(%error, "what served before the restart cannot be used"),
     }
 
-    let listener = TcpListener::bind(args.listen).await.context(ListenSnafu { listen: args.listen })?;
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .context(ListenSnafu { listen: args.listen })?;
     let edge = Arc::new(infer::Edge {
         model: args.deployment.clone(),
         slot: slot.clone(),
@@ -157,7 +169,10 @@ pub async fn run(args: Args) -> Result<(), Error> {
     });
     while let Some(ended) = tasks.join_next().await {
         if !token.is_cancelled() {
-            return TaskEndedSnafu { task: ended.unwrap_or("crashed") }.fail();
+            return TaskEndedSnafu {
+                task: ended.unwrap_or("crashed"),
+            }
+            .fail();
         }
     }
     Ok(())

@@ -1,16 +1,34 @@
-//! `meanet eval`: what a model is worth on test images, exit by exit.
+//! `meanet eval`: runs a model over labelled images once, and keeps what every exit said. `report`, `what-if` and `choose`
+//! work on what was kept.
 
 use std::error::Error;
-use std::fs;
-use std::path::PathBuf;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use meanet_data::{Source, Test};
-use meanet_method::ExtensionRule;
-use meanet_net::evaluate::{Report, by_entropy, outputs};
-use meanet_net::{CloudNetwork, Cost, EdgeCost, EdgeNetwork, Manifest};
-use serde::Serialize;
+use meanet_data::{Images, Shuffle, Source, Test, Training};
+use meanet_net::evaluate::outputs_with;
+use meanet_net::{CloudNetwork, EdgeNetwork, Manifest};
+use tracing::info;
 
-/// Measures a model on test images.
+pub mod choose;
+pub mod report;
+pub mod what_if;
+
+mod calibrated;
+mod figures;
+mod page;
+mod plot;
+mod setting;
+mod stored;
+
+use report::{EvaluationReport, View};
+use stored::{Config, Stored};
+
+/// Of the cut of the test images into halves; fixed, so that evaluations of several models compare.
+const HALVES_SEED: u64 = 0;
+
+/// Runs a model over labelled images, stores what every exit says, and reports.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Folder with manifest.json and blobs.
@@ -19,41 +37,19 @@ pub struct Args {
     /// Data set: cifar-100-binary.tar.gz or a folder with test images. Without one the project draws its own.
     #[arg(long, env = "MEANET_DATA")]
     data: Option<PathBuf>,
-    /// Entropies of the main exit, in nats, above which images go to the cloud.
-    #[arg(long, value_delimiter = ',', default_value = "0.5,0.9,1.3,1.7,2.1,2.5")]
-    offload_above: Vec<f32>,
-    /// Let the extension answer only where it is surer than the main exit.
+    /// Labelled images that training has not seen, to fit thresholds, router and temperatures to: a .bin file of CIFAR
+    /// records or a folder with a folder for each class. Without them one half of the test images serves, and figures are
+    /// of the other.
     #[arg(long)]
-    more_confident: bool,
-    /// Measure the first N images only.
+    selection: Option<PathBuf>,
+    /// Folder for the outputs and the report.
+    #[arg(long)]
+    out: PathBuf,
+    /// Evaluate the first N test images only.
     #[arg(long)]
     limit: Option<usize>,
-    /// Write the figures here, as JSON.
-    #[arg(long)]
-    json: Option<PathBuf>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Evaluation {
-    model: String,
-    data: String,
-    samples: usize,
-    main_accuracy: f64,
-    cloud_accuracy: Option<f64>,
-    edge_cost: EdgeCost,
-    cloud_cost: Option<Cost>,
-    routings: Vec<RoutingLine>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct RoutingLine {
-    /// Absent: nothing goes to the cloud.
-    offload_above: Option<f32>,
-    /// Multiply-accumulates of the edge, per image.
-    edge_macs: f64,
-    report: Report,
+    #[command(flatten)]
+    view: View,
 }
 
 /// Runs the sub-command.
@@ -62,57 +58,175 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let edge = EdgeNetwork::load(blobs.edge())?;
     let cloud = blobs.cloud.as_deref().map(CloudNetwork::load).transpose()?;
     let source = Source::find(args.data.as_deref())?;
-    let Test(mut images) = source.test(manifest.input.height, manifest.input.width)?;
+    let [height, width] = [manifest.input.height, manifest.input.width];
+    let Test(mut images) = source.test(height, width)?;
     if let Some(limit) = args.limit {
         images = images.select(&(0..limit.min(images.len())).collect::<Vec<_>>());
     }
-    let outputs = outputs(&edge, cloud.as_ref(), &images)?;
-    let rule = if args.more_confident { ExtensionRule::MoreConfident } else { ExtensionRule::Extension };
-    let cost = edge.cost();
-    let thresholds = std::iter::once(None).chain(args.offload_above.iter().copied().map(Some).filter(|_| cloud.is_some()));
-    let routings = thresholds
-        .map(|offload_above| {
-            let report = outputs.report(&by_entropy(offload_above, rule))?;
-            let extended: f64 = report.exits.iter().filter(|e| e.exit.as_str() == "extension").map(|e| e.share).sum();
-            let edge_macs = cost.main.macs as f64 + extended * (cost.adaptive.macs + cost.extension.macs) as f64;
-            Ok(RoutingLine { offload_above, edge_macs, report })
-        })
-        .collect::<Result<Vec<_>, Box<dyn Error>>>()?;
-    let evaluation = Evaluation {
-        model: digest,
-        data: source.describe(),
-        samples: images.len(),
-        main_accuracy: outputs.main_accuracy(),
-        cloud_accuracy: outputs.cloud_accuracy(),
-        edge_cost: cost,
-        cloud_cost: cloud.as_ref().map(CloudNetwork::cost),
-        routings,
+    let (selection, report, words) = match &args.selection {
+        Some(path) => {
+            let (selection, words) = held_out(path, [height, width])?;
+            (selection, images, words)
+        }
+        None => {
+            let (selection, report) = halves(&images);
+            (selection, report, "the other half of the same images".to_owned())
+        }
     };
-    print(&evaluation);
-    if let Some(path) = &args.json {
-        fs::write(path, serde_json::to_vec_pretty(&evaluation)?)?;
-    }
+    let mut config = Config::new(
+        digest,
+        manifest.backbone.to_string(),
+        source.describe(),
+        words,
+        edge.cost(),
+    );
+    config.cloud_backbone = manifest.cloud_backbone.map(|backbone| backbone.to_string());
+    config.cloud_cost = cloud.as_ref().map(CloudNetwork::cost);
+    config.extension_classes = edge.outputs().to_vec();
+    config.hard_classes.clone_from(&manifest.hard_classes);
+    config.image_bytes = report.stride() as u64;
+    let outputs = |what: &str, images: &Images| {
+        let progress = Progress::new(what, images.len());
+        outputs_with(&edge, &manifest.hard_classes, cloud.as_ref(), images, |done| {
+            progress.show(done)
+        })
+    };
+    let stored = Stored {
+        selection: outputs("selection", &selection)?,
+        report: outputs("report", &report)?,
+        config,
+    };
+    stored.write(&args.out)?;
+    println!("{}", summary(&args.view.write(&stored, &args.out)?));
+    info!("open {}", args.out.join("report.html").display());
     Ok(())
 }
 
-fn print(evaluation: &Evaluation) {
-    println!("model {}", evaluation.model);
-    println!("{} images: {}", evaluation.samples, evaluation.data);
-    println!("main exit alone {:.2} %", 100.0 * evaluation.main_accuracy);
-    if let Some(accuracy) = evaluation.cloud_accuracy {
-        println!("cloud alone     {:.2} %", 100.0 * accuracy);
+/// Images given to fit to. The data set's own archive is refused: a model was trained on it.
+fn held_out(path: &Path, [height, width]: [usize; 2]) -> Result<(Images, String), Box<dyn Error>> {
+    let source = Source::find(Some(path))?;
+    if matches!(source, Source::Cifar100(_) | Source::Procedural) {
+        return Err(format!(
+            "failed to use {} to fit to: networks are trained on its images; give a .bin file or a folder of images that were held out",
+            path.display()
+        )
+        .into());
     }
-    println!();
-    println!("offload above   accuracy   edge MACs   main             extension        cloud       (share, accuracy)");
-    for line in &evaluation.routings {
-        let threshold = line.offload_above.map_or_else(|| "never".to_owned(), |t| format!("{t:.2} nats"));
-        let exits: Vec<String> = line
-            .report
-            .exits
-            .iter()
-            .map(|e| format!("{:5.1} % {:5.1} %", 100.0 * e.share, 100.0 * e.accuracy))
-            .collect();
-        let macs = line.edge_macs / 1e6;
-        println!("{threshold:<15} {:6.2} %   {macs:6.1} M   {}", 100.0 * line.report.accuracy, exits.join("  "));
+    let Training(images) = source.training(height, width)?;
+    Ok((images, source.describe()))
+}
+
+/// Two halves that share no image, the same at every call.
+fn halves(images: &Images) -> (Images, Images) {
+    let order = Shuffle::new(HALVES_SEED).epoch(images.len());
+    let (first, second) = order.split_at(order.len() / 2);
+    (images.select(first), images.select(second))
+}
+
+/// A line on a terminal that says how far a pass is.
+struct Progress<'a> {
+    what: &'a str,
+    of: usize,
+    began: Instant,
+    shown: bool,
+}
+
+impl<'a> Progress<'a> {
+    fn new(what: &'a str, of: usize) -> Self {
+        Self {
+            what,
+            of,
+            began: Instant::now(),
+            shown: std::io::stderr().is_terminal(),
+        }
+    }
+
+    fn show(&self, done: usize) {
+        let rate = done as f64 / self.began.elapsed().as_secs_f64().max(1e-9);
+        if self.shown {
+            let left = (self.of - done) as f64 / rate.max(1e-9);
+            eprint!(
+                "\r{}: {done}/{} images, {rate:.0} a second, {left:.0} s left   ",
+                self.what, self.of
+            );
+        }
+        if done == self.of {
+            if self.shown {
+                eprintln!();
+            }
+            info!(images = done, rate, "ran over the {} images", self.what);
+        }
+    }
+}
+
+/// The report in a few lines.
+fn summary(report: &EvaluationReport) -> String {
+    let mut lines = vec![format!("{} images: {}", report.report_images, report.config.data)];
+    lines.extend(report.lines.iter().map(|line| {
+        let figures = &line.figures;
+        format!(
+            "{:<34}{:6.2} % ± {:.2}   sent {:6.2} %   edge {:6.1} M MACs   {:7.2} mJ",
+            line.name,
+            100.0 * figures.accuracy,
+            100.0 * figures.standard_error,
+            100.0 * figures.offload,
+            figures.spent.edge_macs / 1e6,
+            1e3 * figures.spent.joules
+        )
+    }));
+    lines.extend(report.scores.iter().map(|score| {
+        let shown = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"));
+        let (wrong, gain) = (shown(score.auroc_wrong), shown(score.auroc_gain));
+        format!(
+            "{:<18}AUROC wrong {wrong}, cloud mends {gain}   AURC {:.4}",
+            score.score.as_str(),
+            score.aurc
+        )
+    }));
+    lines.extend(report.calibration.iter().map(|one| {
+        format!(
+            "{:<18}calibration error {:.2} %, {:.2} % at temperature {:.2}",
+            one.exit.as_str(),
+            100.0 * one.error,
+            100.0 * one.scaled_error,
+            one.temperature
+        )
+    }));
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn halves_share_no_image_and_do_not_change() {
+        let mut images = Images::empty(1, 1);
+        for label in 0..101 {
+            images.push(&[0; 3], label);
+        }
+        let (a, b) = halves(&images);
+        assert_eq!((a.len(), b.len()), (50, 51));
+        assert_eq!(
+            a.labels.iter().chain(&b.labels).collect::<BTreeSet<_>>().len(),
+            101
+        );
+        assert_eq!(halves(&images), (a, b));
+    }
+
+    #[test]
+    fn training_data_is_not_fitted_to() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("train.bin"), [0_u8; 3074]).unwrap();
+        assert!(
+            held_out(folder.path(), [32, 32])
+                .unwrap_err()
+                .to_string()
+                .contains("held out")
+        );
+        let records = folder.path().join("kept.bin");
+        std::fs::write(&records, [0_u8; 3074]).unwrap();
+        assert_eq!(held_out(&records, [32, 32]).unwrap().0.len(), 1);
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use meanet_crds::report::JobReport;
 use meanet_crds::revision::{Evaluation, Weights};
+use meanet_method::HardClasses;
 use meanet_net::{CloudNetwork, EdgeNetwork, Manifest, ModelBlobs};
 use meanet_store::{Blobs, Digest};
 use tracing::info;
@@ -46,16 +47,25 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let result = import(args);
     let said = match &result {
         Ok(report) => report.clone(),
-        Err(error) => JobReport::Failed { message: report::words(error.as_ref()) },
+        Err(error) => JobReport::Failed {
+            message: report::words(error.as_ref()),
+        },
     };
-    report::write(&args.report, &said).map_err(|e| format!("failed to write {}: {e}", args.report.display()))?;
+    report::write(&args.report, &said)
+        .map_err(|e| format!("failed to write {}: {e}", args.report.display()))?;
     result.map(|_| ())
 }
 
 fn import(args: &Args) -> Result<JobReport, Box<dyn Error>> {
     let store = Blobs::open(&args.store)?;
     let seeds = seeds(&args.seed);
-    let bytes = bring(&store, &seeds, &args.digest, MAX_MANIFEST, "the manifest of the model")?;
+    let bytes = bring(
+        &store,
+        &seeds,
+        &args.digest,
+        MAX_MANIFEST,
+        "the manifest of the model",
+    )?;
     let manifest = Manifest::parse(&bytes)?;
     let declared = [
         ("backbone", manifest.backbone.to_string(), args.backbone.clone()),
@@ -64,7 +74,11 @@ fn import(args: &Args) -> Result<JobReport, Box<dyn Error>> {
     ];
     for (field, found, wanted) in declared {
         if found != wanted {
-            return Err(format!("spec.model.{field} is {wanted}, but the weights in {} are of {found}: change one of them", args.digest).into());
+            return Err(format!(
+                "spec.model.{field} is {wanted}, but the weights in {} are of {found}: change one of them",
+                args.digest
+            )
+            .into());
         }
     }
     let get = |name: &str, what: &str| -> Result<Vec<u8>, Box<dyn Error>> {
@@ -75,12 +89,22 @@ fn import(args: &Args) -> Result<JobReport, Box<dyn Error>> {
         main: get(&weights.main, "the main block")?,
         adaptive: get(&weights.adaptive, "the adaptive block")?,
         extension: get(&weights.extension, "the extension block")?,
-        cloud: weights.cloud.as_deref().map(|name| get(name, "the cloud's network")).transpose()?,
+        cloud: weights
+            .cloud
+            .as_deref()
+            .map(|name| get(name, "the cloud's network"))
+            .transpose()?,
     };
     // Loading checks names, shapes and finiteness, and makes one inference.
     let edge = EdgeNetwork::load(blobs.edge())?;
-    if edge.hard_classes() != manifest.hard_classes || edge.classes() != manifest.classes {
-        return Err("the manifest names other classes than the extension block was trained for: package the model again".into());
+    HardClasses::new(&manifest.hard_classes, edge.outputs(), edge.classes())?;
+    if edge.classes() != manifest.classes {
+        return Err(format!(
+            "the manifest says {} classes, the main block has {}: package the model again",
+            manifest.classes,
+            edge.classes()
+        )
+        .into());
     }
     if let Some(cloud) = blobs.cloud.as_deref().map(CloudNetwork::load).transpose()?
         && (cloud.classes() != edge.classes() || cloud.input() != edge.input())
@@ -95,7 +119,11 @@ fn import(args: &Args) -> Result<JobReport, Box<dyn Error>> {
             extension: weights.extension.clone(),
             cloud: weights.cloud.clone(),
         },
-        hard_classes: manifest.hard_classes.iter().map(|&class| i32::try_from(class)).collect::<Result<_, _>>()?,
+        hard_classes: manifest
+            .hard_classes
+            .iter()
+            .map(|&class| i32::try_from(class))
+            .collect::<Result<_, _>>()?,
         evaluation: manifest.evaluation.map(|e| Evaluation {
             samples: i64::try_from(e.samples).unwrap_or(i64::MAX),
             accuracy: e.accuracy,
@@ -108,14 +136,24 @@ fn import(args: &Args) -> Result<JobReport, Box<dyn Error>> {
 /// The seed folder and the folders in it.
 fn seeds(seed: &Path) -> Vec<PathBuf> {
     let mut folders = vec![seed.to_owned()];
-    let inner = std::fs::read_dir(seed).into_iter().flatten().filter_map(Result::ok).map(|e| e.path());
+    let inner = std::fs::read_dir(seed)
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok)
+        .map(|e| e.path());
     folders.extend(inner.filter(|path| path.is_dir()));
     folders.sort();
     folders
 }
 
 /// A blob of the store; if it is not there, of one of the seeds.
-fn bring(store: &Blobs, seeds: &[PathBuf], digest: &Digest, max: u64, what: &str) -> Result<Vec<u8>, Box<dyn Error>> {
+fn bring(
+    store: &Blobs,
+    seeds: &[PathBuf],
+    digest: &Digest,
+    max: u64,
+    what: &str,
+) -> Result<Vec<u8>, Box<dyn Error>> {
     if store.contains(digest) {
         match store.get(digest, max) {
             // What was damaged on disk is brought again.

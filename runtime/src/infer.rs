@@ -4,7 +4,10 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use meanet_method::{AfterMain, Exit, ExtensionRule, HardClasses, Routing, Score, WhenUnavailable, after_main, local_answer, softmax};
+use meanet_method::{
+    AfterMain, Exit, ExtensionRule, HardClasses, Routing, Score, WhenUnavailable, after_main, local_answer,
+    softmax,
+};
 use meanet_net::{CloudNetwork, EdgeNetwork, ImageBatch, Manifest};
 use serde::Serialize;
 
@@ -48,9 +51,9 @@ struct Model {
 
 /// Classifies and prints; an error at the end if a file could not be classified.
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    let (_, _, blobs) = Manifest::open(&args.model)?;
+    let (manifest, _, blobs) = Manifest::open(&args.model)?;
     let edge = EdgeNetwork::load(blobs.edge())?;
-    let hard = HardClasses::new(edge.hard_classes(), edge.classes())?;
+    let hard = HardClasses::new(&manifest.hard_classes, edge.outputs(), edge.classes())?;
     let cloud = blobs.cloud.as_deref().map(CloudNetwork::load).transpose()?;
     let routing = Routing {
         score: Score::Entropy,
@@ -59,21 +62,37 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         rule: ExtensionRule::Extension,
         when_unavailable: WhenUnavailable::AnswerLocally,
     };
-    let model = Model { edge, cloud, hard, routing };
+    let model = Model {
+        edge,
+        cloud,
+        hard,
+        routing,
+    };
     let mut failed = 0;
     let files = files(&args.path)?;
     for file in &files {
         let line = classify(&model, file).unwrap_or_else(|error| {
             failed += 1;
             let error = Some(crate::report::words(error.as_ref()));
-            Line { file: file.clone(), label: None, confidence: None, exit: None, score: None, error }
+            Line {
+                file: file.clone(),
+                label: None,
+                confidence: None,
+                exit: None,
+                score: None,
+                error,
+            }
         });
         if args.json {
             println!("{}", serde_json::to_string(&line)?);
         } else if let (Some(label), Some(confidence), Some(exit), Some(score)) =
             (line.label, line.confidence, line.exit, line.score)
         {
-            println!("{label:>6}  {confidence:.3}  {:<9}  {score:.3}  {}", exit.as_str(), file.display());
+            println!(
+                "{label:>6}  {confidence:.3}  {:<9}  {score:.3}  {}",
+                exit.as_str(),
+                file.display()
+            );
         } else {
             println!("     -  {}: {}", file.display(), line.error.unwrap_or_default());
         }
@@ -89,10 +108,18 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
         return Ok(vec![path.to_owned()]);
     }
     let image = |path: &PathBuf| {
-        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
+        let extension = path
+            .extension()
+            .and_then(|e| e.to_str())
+            .unwrap_or_default()
+            .to_ascii_lowercase();
         matches!(extension.as_str(), "png" | "jpg" | "jpeg")
     };
-    let mut files: Vec<PathBuf> = fs::read_dir(path)?.filter_map(Result::ok).map(|e| e.path()).filter(image).collect();
+    let mut files: Vec<PathBuf> = fs::read_dir(path)?
+        .filter_map(Result::ok)
+        .map(|e| e.path())
+        .filter(image)
+        .collect();
     files.sort();
     if files.is_empty() {
         return Err(format!("failed to find a PNG or JPEG file in {}", path.display()).into());
@@ -105,11 +132,24 @@ fn classify(model: &Model, file: &Path) -> Result<Line, Box<dyn Error>> {
     let pixels = meanet_data::decode(&fs::read(file)?, input.height, input.width)?;
     let images = ImageBatch::from_bytes(input.height, input.width, pixels)?;
     let pass = model.edge.main(&images)?;
-    let main = after_main(pass.logits.first().ok_or("the network gave no answer")?, &model.routing, &model.hard)?;
+    let main = after_main(
+        pass.logits.first().ok_or("the network gave no answer")?,
+        &model.routing,
+        &model.hard,
+    )?;
     let cloud = model.cloud.as_ref().filter(|_| main.next == AfterMain::Offload);
     let (label, confidence, exit) = if let Some(cloud) = cloud {
-        let p = softmax(cloud.logits(&images)?.first().ok_or("the network gave no answer")?)?;
-        let best = p.iter().copied().enumerate().fold((0, 0.0), |best, (i, v)| if v > best.1 { (i, v) } else { best });
+        let p = softmax(
+            cloud
+                .logits(&images)?
+                .first()
+                .ok_or("the network gave no answer")?,
+        )?;
+        let best = p
+            .iter()
+            .copied()
+            .enumerate()
+            .fold((0, 0.0), |best, (i, v)| if v > best.1 { (i, v) } else { best });
         (best.0 as u32, best.1, Exit::Cloud)
     } else if main.hard {
         let logits = model.edge.extension(&pass, &images, &[0])?;

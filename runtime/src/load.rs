@@ -134,7 +134,10 @@ pub async fn generate(args: &Args, images: Images, token: CancellationToken) -> 
         .build()
         .context(ClientSnafu)?;
     let rounds = (images.len() as u64).div_ceil(u64::from(args.batch.max(1)));
-    let limit = args.requests.or_else(|| args.seconds.is_none().then_some(rounds)).unwrap_or(u64::MAX);
+    let limit = args
+        .requests
+        .or_else(|| args.seconds.is_none().then_some(rounds))
+        .unwrap_or(u64::MAX);
     let sender = Arc::new(Sender {
         url: format!("{}/infer", args.url.trim_end_matches('/')),
         client,
@@ -216,8 +219,9 @@ impl Sender {
     fn rows(&self, number: u64) -> Vec<usize> {
         let count = self.images.len() as u64;
         let start = number.wrapping_mul(self.batch as u64);
-        let mut rows: Vec<usize> =
-            (0..self.batch as u64).map(|i| (start.wrapping_add(i) % count) as usize).collect();
+        let mut rows: Vec<usize> = (0..self.batch as u64)
+            .map(|i| (start.wrapping_add(i) % count) as usize)
+            .collect();
         if let [first, .., last] = rows.as_mut_slice() {
             *last = *first;
         }
@@ -225,13 +229,23 @@ impl Sender {
     }
 
     async fn ask(&self, rows: &[usize]) -> Result<Answer, String> {
-        let data: Vec<u8> = rows.iter().flat_map(|&row| self.images.image(row)).copied().collect();
+        let data: Vec<u8> = rows
+            .iter()
+            .flat_map(|&row| self.images.image(row))
+            .copied()
+            .collect();
         let shape = vec![rows.len(), 3, self.images.height, self.images.width];
         let request = InferRequest {
             inputs: vec![Tensor::new("image", "UINT8", shape, data.into())],
             ..InferRequest::default()
         };
-        let response = self.client.post(&self.url).json(&request).send().await.map_err(|e| words(&e))?;
+        let response = self
+            .client
+            .post(&self.url)
+            .json(&request)
+            .send()
+            .await
+            .map_err(|e| words(&e))?;
         let status = response.status();
         let body = response.bytes().await.map_err(|e| words(&e))?;
         if !status.is_success() {
@@ -250,6 +264,10 @@ fn words(error: &reqwest::Error) -> String {
         text = format!("{text}: {inner}");
         cause = inner.source();
     }
-    let kind = if error.is_timeout() { "no answer in time" } else { "no answer" };
+    let kind = if error.is_timeout() {
+        "no answer in time"
+    } else {
+        "no answer"
+    };
     format!("{kind}{text}")
 }

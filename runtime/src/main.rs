@@ -1,12 +1,17 @@
 //! `meanet`: the runtime of MEANet on edge nodes, on cloud nodes and in jobs.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use meanet_runtime::{cloud, dataset, edge, eval, import, infer, load, report, retrain, shutdown, train};
 
 #[derive(Parser)]
-#[command(name = "meanet", version, about = "Runs one classifier split over an edge and a cloud")]
+#[command(
+    name = "meanet",
+    version,
+    about = "Runs one classifier split over an edge and a cloud"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -20,8 +25,14 @@ enum Command {
     Cloud(cloud::Args),
     /// Bring weights into the store, check them, and report them.
     Import(import::Args),
-    /// Measure a model on test images.
+    /// Run a model over labelled images once, store what it says, and report.
     Eval(eval::Args),
+    /// Report on a stored evaluation again.
+    Report(eval::report::Args),
+    /// Tell what other thresholds would do, from a stored evaluation.
+    WhatIf(eval::what_if::Args),
+    /// Choose thresholds by budget, accuracy or guaranteed risk, from a stored evaluation.
+    Choose(eval::choose::Args),
     /// Classify files with a model on this machine.
     Infer(infer::Args),
     /// Send labelled images in a closed loop and sum up what came back.
@@ -49,12 +60,19 @@ enum Train {
 fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_env("MEANET_LOG").unwrap_or_else(|_| "info".into()),
+            // Clients that hang up, as an edge does when the cloud is too slow, are no errors of the server.
+            tracing_subscriber::EnvFilter::try_from_env("MEANET_LOG")
+                .unwrap_or_else(|_| "info,warp::server=off".into()),
         )
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
     let cli = Cli::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(%error, "failed to start the runtime");
@@ -65,15 +83,22 @@ fn main() -> ExitCode {
         match cli.command {
             Command::Edge(args) => edge::run(args).await.map_err(Into::into),
             Command::Cloud(args) => cloud::run(args).await.map_err(Into::into),
-            Command::Import(args) => aside(move || import::run(&args).map_err(|e| report::words(e.as_ref()))).await,
+            Command::Import(args) => {
+                aside(move || import::run(&args).map_err(|e| report::words(e.as_ref()))).await
+            }
             Command::Infer(args) => infer::run(&args),
             Command::Load(args) => load::run(args).await.map_err(Into::into),
             Command::Data { what } => dataset::run(&what),
             Command::Eval(args) => eval::run(&args),
-            Command::Train { what: Train::Here(command) } => train::run(&command),
-            Command::Train { what: Train::Job(args) } => {
-                aside(move || retrain::run(&args).map_err(|e| report::words(e.as_ref()))).await
-            }
+            Command::Report(args) => eval::report::run(&args),
+            Command::WhatIf(args) => eval::what_if::run(&args),
+            Command::Choose(args) => eval::choose::run(&args),
+            Command::Train {
+                what: Train::Here(command),
+            } => train::run(&command),
+            Command::Train {
+                what: Train::Job(args),
+            } => aside(move || retrain::run(&args).map_err(|e| report::words(e.as_ref()))).await,
         }
     });
     match result {

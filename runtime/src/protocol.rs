@@ -59,7 +59,12 @@ impl Tensor {
     /// A tensor of these values.
     #[must_use]
     pub fn new(name: &str, datatype: &str, shape: Vec<usize>, data: Value) -> Self {
-        Self { name: name.to_owned(), shape, datatype: datatype.to_owned(), data }
+        Self {
+            name: name.to_owned(),
+            shape,
+            datatype: datatype.to_owned(),
+            data,
+        }
     }
 
     /// Its values as floats, if all are finite numbers and as many as the shape says.
@@ -67,8 +72,12 @@ impl Tensor {
     pub fn floats(&self) -> Option<Vec<f32>> {
         let values = self.data.as_array()?;
         let count = self.shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d))?;
-        (values.len() == count)
-            .then(|| values.iter().map(|v| v.as_f64().map(|v| v as f32).filter(|v| v.is_finite())).collect())?
+        (values.len() == count).then(|| {
+            values
+                .iter()
+                .map(|v| v.as_f64().map(|v| v as f32).filter(|v| v.is_finite()))
+                .collect()
+        })?
     }
 }
 
@@ -80,10 +89,19 @@ pub fn server_metadata() -> Value {
 
 /// `GET /v2/models/M`: `input` is `[channels, height, width]`, `outputs` are name, datatype and shape.
 #[must_use]
-pub fn model_metadata(name: &str, version: &str, input: [usize; 3], outputs: &[(&str, &str, Vec<i64>)]) -> Value {
-    let input: Vec<i64> = std::iter::once(-1).chain(input.iter().map(|&d| i64::try_from(d).unwrap_or(-1))).collect();
-    let outputs: Vec<Value> =
-        outputs.iter().map(|(name, datatype, shape)| json!({"name": name, "datatype": datatype, "shape": shape})).collect();
+pub fn model_metadata(
+    name: &str,
+    version: &str,
+    input: [usize; 3],
+    outputs: &[(&str, &str, Vec<i64>)],
+) -> Value {
+    let input: Vec<i64> = std::iter::once(-1)
+        .chain(input.iter().map(|&d| i64::try_from(d).unwrap_or(-1)))
+        .collect();
+    let outputs: Vec<Value> = outputs
+        .iter()
+        .map(|(name, datatype, shape)| json!({"name": name, "datatype": datatype, "shape": shape}))
+        .collect();
     json!({
         "name": name, "versions": [version], "platform": "meanet",
         "inputs": [{"name": "image", "datatype": "UINT8", "shape": input}],

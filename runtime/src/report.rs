@@ -24,7 +24,10 @@ fn text(report: &JobReport) -> String {
             let mut length = message.len();
             loop {
                 length /= 2;
-                let end = (0..=length).rev().find(|&at| message.is_char_boundary(at)).unwrap_or(0);
+                let end = (0..=length)
+                    .rev()
+                    .find(|&at| message.is_char_boundary(at))
+                    .unwrap_or(0);
                 let text = failure(&format!("{}…", &message[..end]));
                 if text.len() <= MAX_BYTES || end == 0 {
                     return text;
@@ -66,7 +69,10 @@ mod tests {
         for message in ["short".to_owned(), "ü\"\u{1}".repeat(4000)] {
             let text = text(&JobReport::Failed { message });
             assert!(text.len() <= MAX_BYTES);
-            assert!(matches!(serde_json::from_str(&text), Ok(JobReport::Failed { .. })));
+            assert!(matches!(
+                serde_json::from_str(&text),
+                Ok(JobReport::Failed { .. })
+            ));
         }
     }
 }

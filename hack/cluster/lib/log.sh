@@ -8,11 +8,11 @@ say() {
 
 # die TEXT [REMEDY]: says what is wrong and what to do about it, and ends.
 die() {
-	printf 'cluster: %s\n' "$1" >&2
+	printf '%s: %s\n' "${0##*/}" "$1" >&2
 	shift
 	local remedy
 	for remedy in "$@"; do
-		printf '         %s\n' "$remedy" >&2
+		printf '  %s\n' "$remedy" >&2
 	done
 	exit 1
 }

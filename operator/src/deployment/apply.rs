@@ -53,7 +53,7 @@ pub enum Error {
 }
 
 /// What the API server said, without what is only for programs.
-pub(in crate::deployment) fn said(error: &kube::Error) -> String {
+pub(crate) fn said(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),
         other => other.to_string(),

@@ -10,7 +10,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::runtime::reflector::Store;
-use kube::{Resource, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
 use meanet_crds::naming::{ANNOTATION_WANTED_SINCE, Component, LABEL_DEPLOYMENT};
 use meanet_crds::node::EdgePhase;
 use meanet_crds::{MEANetDeployment, MEANetNode, MEANetRevision};
@@ -22,6 +22,20 @@ mod job;
 
 pub use cluster::{CloudNode, EdgeNode, StoreClaim};
 pub use job::{JobSeen, Outcome, Progress};
+
+/// Whether the cache has what the API server has of the runs of `deployment`. The cache may lag behind our own last words
+/// on a run, and a run that was answered must not be made again for that: its job may be gone already.
+pub async fn runs_are_current(
+    api: &Api<MEANetDeployment>,
+    deployment: &MEANetDeployment,
+) -> kube::Result<bool> {
+    let runs = |deployment: &MEANetDeployment| {
+        let status = deployment.status.as_ref();
+        status.and_then(|status| status.retraining.clone())
+    };
+    let live = api.get_opt(&deployment.name_any()).await?;
+    Ok(live.is_some_and(|live| live.uid() == deployment.uid() && runs(&live) == runs(deployment)))
+}
 
 /// What plans are made from. Small values, so that tests can write down any cluster.
 #[derive(Clone, Debug)]

@@ -2,10 +2,12 @@
 
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
-use kube::api::ListParams;
+use kube::api::{ListParams, Patch, PatchParams};
+use meanet_crds::MEANetDeployment;
 use meanet_crds::deployment::RetrainingPhase;
 use meanet_crds::naming::ANNOTATION_RETRAIN;
 use meanet_crds::revision::Cause;
+use meanet_operator::deployment::observe::runs_are_current;
 use serde_json::json;
 
 use crate::cluster::Fleet;
@@ -26,6 +28,23 @@ async fn ask(world: &World, request: &str) -> Job {
     })
     .await;
     world.until_job(&name).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cache_that_lags_behind_the_last_words_on_a_run_starts_none() {
+    let world = World::start().await;
+    let stale = world.deploy(json!({})).await;
+    let api = world.api::<MEANetDeployment>();
+    assert!(runs_are_current(&api, &stale).await.unwrap());
+    let words =
+        json!({"status": {"retraining": {"request": "one", "phase": "Failed", "job": "cams-train-1"}}});
+    let patch = Patch::Merge(words);
+    api.patch_status(&stale.name_any(), &PatchParams::default(), &patch)
+        .await
+        .unwrap();
+    assert!(!runs_are_current(&api, &stale).await.unwrap());
+    let fresh = world.deployment().await;
+    assert!(runs_are_current(&api, &fresh).await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

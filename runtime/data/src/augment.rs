@@ -15,7 +15,11 @@ impl Augment {
     /// Pads by `padding` zero pixels before cropping; mirrors every second image on average where `flip` is set.
     #[must_use]
     pub fn new(padding: usize, flip: bool, seed: u64) -> Self {
-        Self { padding, flip, rng: ChaCha8Rng::seed_from_u64(seed) }
+        Self {
+            padding,
+            flip,
+            rng: ChaCha8Rng::seed_from_u64(seed),
+        }
     }
 
     /// The images at `indices`, changed at random, as values in 0..255, `[n, 3, side, side]`. Pixels that come from
@@ -119,7 +123,12 @@ mod tests {
             let mut out = vec![0.0; 3 * side * side];
             shrink(&full, 32, 32, side, &mut out);
             let mean = |v: &[f32]| v.iter().sum::<f32>() / v.len() as f32;
-            assert!((mean(&full) - mean(&out)).abs() < 0.05, "{side}: {} {}", mean(&full), mean(&out));
+            assert!(
+                (mean(&full) - mean(&out)).abs() < 0.05,
+                "{side}: {} {}",
+                mean(&full),
+                mean(&out)
+            );
         }
     }
 

@@ -68,7 +68,12 @@ fn member(path: &Path, name: &'static str) -> Result<Images, ReadCifarError> {
     let mut archive = tar::Archive::new(GzDecoder::new(file));
     for entry in archive.entries().context(ReadSnafu { path })? {
         let entry = entry.context(ReadSnafu { path })?;
-        if entry.path().context(ReadSnafu { path })?.file_name().is_some_and(|f| f == name) {
+        if entry
+            .path()
+            .context(ReadSnafu { path })?
+            .file_name()
+            .is_some_and(|f| f == name)
+        {
             return read_records(entry);
         }
     }
@@ -81,15 +86,22 @@ pub fn read_records(reader: impl Read) -> Result<Images, ReadCifarError> {
     reader
         .take(MAX_RECORDS * RECORD as u64 + 1)
         .read_to_end(&mut bytes)
-        .map_err(|e| ReadCifarError::Records { reason: e.to_string() })?;
+        .map_err(|e| ReadCifarError::Records {
+            reason: e.to_string(),
+        })?;
     ensure!(
         bytes.len() as u64 <= MAX_RECORDS * RECORD as u64,
-        RecordsSnafu { reason: format!("more than {MAX_RECORDS} records") }
+        RecordsSnafu {
+            reason: format!("more than {MAX_RECORDS} records")
+        }
     );
     ensure!(
         bytes.len().is_multiple_of(RECORD),
         RecordsSnafu {
-            reason: format!("{} bytes are no whole number of records of {RECORD} bytes: the file is cut off, or no CIFAR-100", bytes.len())
+            reason: format!(
+                "{} bytes are no whole number of records of {RECORD} bytes: the file is cut off, or no CIFAR-100",
+                bytes.len()
+            )
         }
     );
     let mut images = Images::empty(SIDE, SIDE);
@@ -97,7 +109,12 @@ pub fn read_records(reader: impl Read) -> Result<Images, ReadCifarError> {
     for (index, record) in bytes.chunks_exact(RECORD).enumerate() {
         ensure!(
             record[1] < CLASSES,
-            RecordsSnafu { reason: format!("record {index} has the fine label {}, not one of 0..{CLASSES}", record[1]) }
+            RecordsSnafu {
+                reason: format!(
+                    "record {index} has the fine label {}, not one of 0..{CLASSES}",
+                    record[1]
+                )
+            }
         );
         images.push(&record[2..], u32::from(record[1]));
     }
@@ -110,11 +127,17 @@ pub fn read_records(reader: impl Read) -> Result<Images, ReadCifarError> {
 /// What the writer says; `InvalidInput` for another image size or a class above 99.
 pub fn write_records(images: &Images, mut writer: impl Write) -> io::Result<()> {
     if (images.height, images.width) != (SIDE, SIDE) {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "CIFAR records hold images of 32×32 pixels only"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "CIFAR records hold images of 32×32 pixels only",
+        ));
     }
     for (index, &label) in images.labels.iter().enumerate() {
         let label = u8::try_from(label).ok().filter(|&l| l < CLASSES).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidInput, format!("image {index} has class {label}; CIFAR records hold 0..100"))
+            io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("image {index} has class {label}; CIFAR records hold 0..100"),
+            )
         })?;
         writer.write_all(&[0, label])?;
         writer.write_all(images.image(index))?;
@@ -144,7 +167,9 @@ mod tests {
 
     #[test]
     fn a_cut_file_is_refused() {
-        let error = read_records([0_u8; RECORD + 1].as_slice()).unwrap_err().to_string();
+        let error = read_records([0_u8; RECORD + 1].as_slice())
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("cut off"), "{error}");
     }
 

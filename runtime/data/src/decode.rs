@@ -17,7 +17,9 @@ pub enum DecodeError {
     #[snafu(display("failed to decode an image: it is neither PNG nor JPEG"))]
     Kind,
     /// The image is larger than is decoded.
-    #[snafu(display("failed to decode an image of {width}×{height} pixels: at most {MAX_SIDE}×{MAX_SIDE} are taken; scale it down"))]
+    #[snafu(display(
+        "failed to decode an image of {width}×{height} pixels: at most {MAX_SIDE}×{MAX_SIDE} are taken; scale it down"
+    ))]
     TooLarge {
         /// Columns.
         width: u32,
@@ -39,10 +41,16 @@ pub fn decode(bytes: &[u8], height: usize, width: usize) -> Result<Vec<u8>, Deco
         let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().ok()?;
         reader.format().is_some().then_some(reader)
     };
-    let size = reader().ok_or(DecodeError::Kind)?.into_dimensions().context(DamagedSnafu)?;
+    let size = reader()
+        .ok_or(DecodeError::Kind)?
+        .into_dimensions()
+        .context(DamagedSnafu)?;
     ensure!(
         size.0 <= MAX_SIDE && size.1 <= MAX_SIDE,
-        TooLargeSnafu { width: size.0, height: size.1 }
+        TooLargeSnafu {
+            width: size.0,
+            height: size.1
+        }
     );
     let mut reader = reader().ok_or(DecodeError::Kind)?;
     let mut limits = Limits::default();
@@ -69,8 +77,9 @@ pub fn decode(bytes: &[u8], height: usize, width: usize) -> Result<Vec<u8>, Deco
 /// What the encoder says; an error as well when `pixels` has another length.
 pub fn encode_png(pixels: &[u8], height: usize, width: usize) -> Result<Vec<u8>, DecodeError> {
     let plane = height * width;
-    let interleaved: Vec<u8> =
-        (0..plane).flat_map(|i| (0..3).map(move |c| pixels.get(c * plane + i).copied().unwrap_or(0))).collect();
+    let interleaved: Vec<u8> = (0..plane)
+        .flat_map(|i| (0..3).map(move |c| pixels.get(c * plane + i).copied().unwrap_or(0)))
+        .collect();
     let mut bytes = Vec::new();
     image::write_buffer_with_format(
         &mut Cursor::new(&mut bytes),
@@ -94,7 +103,10 @@ mod tests {
     fn a_png_comes_back_as_it_went() {
         let pixels: Vec<u8> = (0..3 * 6 * 5).map(|v| v as u8).collect();
         assert_eq!(decode(&encode_png(&pixels, 6, 5).unwrap(), 6, 5).unwrap(), pixels);
-        assert_eq!(decode(&encode_png(&pixels, 6, 5).unwrap(), 32, 32).unwrap().len(), 3 * 32 * 32);
+        assert_eq!(
+            decode(&encode_png(&pixels, 6, 5).unwrap(), 32, 32).unwrap().len(),
+            3 * 32 * 32
+        );
     }
 
     #[test]
@@ -118,7 +130,9 @@ mod tests {
 
     fn crc32(bytes: &[u8]) -> u32 {
         !bytes.iter().fold(!0_u32, |crc, &byte| {
-            (0..8).fold(crc ^ u32::from(byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg()))
+            (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+                (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
+            })
         })
     }
 

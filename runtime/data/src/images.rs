@@ -15,7 +15,12 @@ impl Images {
     /// No images yet, of the size given.
     #[must_use]
     pub fn empty(height: usize, width: usize) -> Self {
-        Self { height, width, pixels: Vec::new(), labels: Vec::new() }
+        Self {
+            height,
+            width,
+            pixels: Vec::new(),
+            labels: Vec::new(),
+        }
     }
 
     /// Number of images.
@@ -69,7 +74,11 @@ impl Images {
     /// When the sizes differ.
     #[must_use]
     pub fn concat(mut self, other: &Self) -> Self {
-        assert_eq!((self.height, self.width), (other.height, other.width), "images of two sizes were joined");
+        assert_eq!(
+            (self.height, self.width),
+            (other.height, other.width),
+            "images of two sizes were joined"
+        );
         self.pixels.extend_from_slice(&other.pixels);
         self.labels.extend_from_slice(&other.labels);
         self

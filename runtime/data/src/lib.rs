@@ -8,13 +8,17 @@ mod cifar;
 mod decode;
 mod images;
 mod procedural;
+mod shift;
 mod source;
 mod split;
 
 pub use augment::{Augment, plain};
-pub use cifar::{ReadCifarError, read_records, test as cifar100_test, train as cifar100_train, write_records};
+pub use cifar::{
+    ReadCifarError, read_records, test as cifar100_test, train as cifar100_train, write_records,
+};
 pub use decode::{DecodeError, MAX_SIDE, decode, encode_png};
 pub use images::{Images, Test, Training};
 pub use procedural::procedural;
+pub use shift::{Shift, ShiftKind, UnknownShift};
 pub use source::{ReadSourceError, Source};
 pub use split::{Shuffle, split};

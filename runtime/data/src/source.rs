@@ -1,7 +1,7 @@
 //! Where labelled images come from.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use snafu::{ResultExt, Snafu, ensure};
@@ -11,6 +11,8 @@ use crate::decode::{DecodeError, decode};
 use crate::images::{Images, Test, Training};
 use crate::procedural::procedural;
 
+/// How a gzip file begins.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 const PROCEDURAL_CLASSES: usize = 100;
 const PROCEDURAL_TRAINING: usize = 20_000;
 const PROCEDURAL_TEST: usize = 2_000;
@@ -77,14 +79,31 @@ pub enum ReadSourceError {
 impl Source {
     /// The data set at `path`; with no path the project's own.
     pub fn find(path: Option<&Path>) -> Result<Self, ReadSourceError> {
-        let Some(path) = path else { return Ok(Self::Procedural) };
+        let Some(path) = path else {
+            return Ok(Self::Procedural);
+        };
         let own = path.to_owned();
         if path.is_dir() {
-            let cifar = ["train.bin", "test.bin", "cifar-100-binary"].iter().any(|name| path.join(name).exists());
-            return Ok(if cifar { Self::Cifar100(own) } else { Self::Folder(own) });
+            let cifar = ["train.bin", "test.bin", "cifar-100-binary"]
+                .iter()
+                .any(|name| path.join(name).exists());
+            return Ok(if cifar {
+                Self::Cifar100(own)
+            } else {
+                Self::Folder(own)
+            });
         }
         ensure!(path.is_file(), NothingSnafu { path });
-        Ok(if path.extension().is_some_and(|e| e == "bin") { Self::Records(own) } else { Self::Cifar100(own) })
+        // By what is in it: a data set in a store has the name that its owner gave it.
+        let mut start = [0; 2];
+        let read = fs::File::open(path)
+            .and_then(|mut file| file.read(&mut start))
+            .context(FileSnafu { path })?;
+        Ok(if start[..read] == GZIP {
+            Self::Cifar100(own)
+        } else {
+            Self::Records(own)
+        })
     }
 
     /// One line about it, for people.
@@ -94,7 +113,9 @@ impl Source {
             Self::Cifar100(path) => format!("CIFAR-100 from {}", path.display()),
             Self::Records(path) => format!("CIFAR records from {}", path.display()),
             Self::Folder(path) => format!("images from {}", path.display()),
-            Self::Procedural => "images drawn by this project, because no data set was given (MEANET_DATA)".to_owned(),
+            Self::Procedural => {
+                "images drawn by this project, because no data set was given (MEANET_DATA)".to_owned()
+            }
         }
     }
 
@@ -148,13 +169,21 @@ fn folder(path: &Path, height: usize, width: usize) -> Result<Images, ReadSource
 }
 
 fn is_image(path: &Path) -> bool {
-    path.extension().is_some_and(|e| ["png", "jpg", "jpeg"].iter().any(|known| e.eq_ignore_ascii_case(known)))
+    path.extension().is_some_and(|e| {
+        ["png", "jpg", "jpeg"]
+            .iter()
+            .any(|known| e.eq_ignore_ascii_case(known))
+    })
 }
 
 /// In the order of their names, so that class numbers do not depend on the file system.
 fn entries(path: &Path) -> Result<Vec<PathBuf>, ReadSourceError> {
     let mut paths = fs::read_dir(path)
-        .and_then(|entries| entries.map(|e| e.map(|e| e.path())).collect::<io::Result<Vec<_>>>())
+        .and_then(|entries| {
+            entries
+                .map(|e| e.map(|e| e.path()))
+                .collect::<io::Result<Vec<_>>>()
+        })
         .context(FileSnafu { path })?;
     paths.sort();
     Ok(paths)
@@ -178,7 +207,26 @@ mod tests {
         let Training(images) = source.training(4, 4).unwrap();
         assert_eq!(images.labels, [0, 1]);
         assert_eq!((images.image(0)[0], images.image(1)[0]), (200, 10));
-        assert!(source.test(4, 4).unwrap_err().to_string().contains("folder named test"));
+        assert!(
+            source
+                .test(4, 4)
+                .unwrap_err()
+                .to_string()
+                .contains("folder named test")
+        );
+    }
+
+    #[test]
+    fn a_file_is_known_by_what_is_in_it() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("night");
+        let night = procedural(2, 3, 0);
+        cifar::write_records(&night, fs::File::create(&path).unwrap()).unwrap();
+        let source = Source::find(Some(&path)).unwrap();
+        assert_eq!(source.training(32, 32).unwrap().0, night);
+        fs::write(&path, [&GZIP[..], b"rest"].concat()).unwrap();
+        let source = Source::find(Some(&path)).unwrap();
+        assert!(source.describe().contains("CIFAR-100"), "{source:?}");
     }
 
     #[test]
@@ -190,7 +238,9 @@ mod tests {
 
     #[test]
     fn a_path_to_nothing_names_what_would_do() {
-        let error = Source::find(Some(Path::new("/nowhere/at/all"))).unwrap_err().to_string();
+        let error = Source::find(Some(Path::new("/nowhere/at/all")))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("cifar-100-binary.tar.gz"), "{error}");
     }
 }

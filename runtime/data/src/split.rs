@@ -13,7 +13,10 @@ use crate::images::Training;
 pub fn split(training: &Training, parts: &[usize], seed: u64) -> Vec<Training> {
     let images = &training.0;
     let order = Shuffle::new(seed).epoch(images.len());
-    assert!(parts.iter().sum::<usize>() <= order.len(), "the parts are larger than the whole");
+    assert!(
+        parts.iter().sum::<usize>() <= order.len(),
+        "the parts are larger than the whole"
+    );
     let mut rest = order.as_slice();
     let mut result = Vec::with_capacity(parts.len() + 1);
     for &size in parts {

@@ -1,9 +1,30 @@
-//! The method without tensors (Long et al., ICDCS 2021): scores, exits, routing. Pure functions, no IO.
+//! The method without tensors (Long et al., ICDCS 2021): scores, exits, routing, and what thresholds are worth. Pure
+//! functions, no IO.
 
+mod binomial;
+pub mod calibration;
+pub mod choose;
+mod curve;
+mod energy;
 mod hard;
+mod judge;
+mod outputs;
+pub mod ranking;
 mod route;
+mod router;
+#[cfg(test)]
+mod samples;
 mod score;
+mod tally;
 
+pub use curve::{Point, at, curve};
+pub use energy::{Costs, EdgeEnergy, EnergyProfile, ProfileError, Spent, Uplink};
 pub use hard::{HardClasses, HardClassesError};
-pub use route::{AfterMain, Answer, Exit, ExtensionRule, LocalAnswer, Routing, WhenUnavailable, after_main, local_answer};
-pub use score::{Score, ScoreError, softmax};
+pub use judge::{Judged, Ranking, judge};
+pub use outputs::{EvaluateError, ExitReport, Outputs, Report, by_entropy};
+pub use route::{
+    AfterMain, Answer, Exit, ExtensionRule, LocalAnswer, Routing, WhenUnavailable, after_main, local_answer,
+};
+pub use router::{FitRouterError, Router};
+pub use score::{Score, ScoreError, best, softmax};
+pub use tally::{ExitCount, Tally};

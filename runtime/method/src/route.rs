@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::hard::HardClasses;
-use crate::score::{Score, ScoreError, softmax};
+use crate::score::{Score, ScoreError, best, softmax};
 
 /// Who answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -99,10 +99,6 @@ pub struct LocalAnswer {
     pub next: AfterMain,
 }
 
-fn best(p: &[f32]) -> (usize, f32) {
-    p.iter().copied().enumerate().fold((0, f32::NEG_INFINITY), |best, (i, v)| if v > best.1 { (i, v) } else { best })
-}
-
 /// Reads the main exit: its answer, its score and what follows. `logits` is `[classes]`.
 pub fn after_main(logits: &[f32], routing: &Routing, hard: &HardClasses) -> Result<LocalAnswer, ScoreError> {
     let p = softmax(logits)?;
@@ -117,11 +113,20 @@ pub fn after_main(logits: &[f32], routing: &Routing, hard: &HardClasses) -> Resu
     } else {
         AfterMain::Answer
     };
-    Ok(LocalAnswer { main: Answer { label, confidence, exit: Exit::Main }, score, hard: is_hard, next })
+    Ok(LocalAnswer {
+        main: Answer {
+            label,
+            confidence,
+            exit: Exit::Main,
+        },
+        score,
+        hard: is_hard,
+        next,
+    })
 }
 
 /// The edge's answer once the extension was asked, and whether the extension is too unsure of it. `logits` is
-/// `[hard classes]`.
+/// `[outputs of the extension]`.
 pub fn local_answer(
     main: &Answer,
     logits: &[f32],
@@ -130,10 +135,16 @@ pub fn local_answer(
 ) -> Result<(Answer, bool), ScoreError> {
     let q = softmax(logits)?;
     let (index, confidence) = best(&q);
-    let unsure = routing.extension_offload_above.is_some_and(|t| routing.score.of(&q) > t);
+    let unsure = routing
+        .extension_offload_above
+        .is_some_and(|t| routing.score.of(&q) > t);
     let main_wins = routing.rule == ExtensionRule::MoreConfident && main.confidence > confidence;
     let answer = match hard.class(index) {
-        Some(label) if !main_wins => Answer { label, confidence, exit: Exit::Extension },
+        Some(label) if !main_wins => Answer {
+            label,
+            confidence,
+            exit: Exit::Extension,
+        },
         _ => main.clone(),
     };
     Ok((answer, unsure))
@@ -155,13 +166,16 @@ mod tests {
     }
 
     fn hard() -> HardClasses {
-        HardClasses::new(&[1, 2], 4).unwrap()
+        HardClasses::new(&[1, 2], &[1, 2], 4).unwrap()
     }
 
     #[test]
     fn sure_and_easy_leaves_at_main() {
         let read = after_main(&[9.0, 0.0, 0.0, 0.0], &routing(), &hard()).unwrap();
-        assert_eq!((read.next, read.main.label, read.hard), (AfterMain::Answer, 0, false));
+        assert_eq!(
+            (read.next, read.main.label, read.hard),
+            (AfterMain::Answer, 0, false)
+        );
     }
 
     #[test]
@@ -173,15 +187,31 @@ mod tests {
     }
 
     #[test]
+    fn the_extension_may_say_that_it_was_no_hard_class() {
+        let hard = HardClasses::new(&[1], &[0, 1, 2, 3], 4).unwrap();
+        let read = after_main(&[0.0, 9.0, 0.0, 0.0], &routing(), &hard).unwrap();
+        assert_eq!(read.next, AfterMain::Extend);
+        let (answer, _) = local_answer(&read.main, &[0.0, 0.0, 0.0, 5.0], &routing(), &hard).unwrap();
+        assert_eq!(answer.label, 3);
+    }
+
+    #[test]
     fn unsure_goes_to_the_cloud_even_when_hard() {
         for logits in [[0.0; 4], [0.0, 0.1, 0.0, 0.0]] {
-            assert_eq!(after_main(&logits, &routing(), &hard()).unwrap().next, AfterMain::Offload);
+            assert_eq!(
+                after_main(&logits, &routing(), &hard()).unwrap().next,
+                AfterMain::Offload
+            );
         }
     }
 
     #[test]
     fn the_more_confident_exit_wins_where_asked() {
-        let routing = Routing { rule: ExtensionRule::MoreConfident, extension_offload_above: Some(0.1), ..routing() };
+        let routing = Routing {
+            rule: ExtensionRule::MoreConfident,
+            extension_offload_above: Some(0.1),
+            ..routing()
+        };
         let read = after_main(&[0.0, 9.0, 0.0, 0.0], &routing, &hard()).unwrap();
         let (answer, unsure) = local_answer(&read.main, &[0.0, 0.1], &routing, &hard()).unwrap();
         assert_eq!((answer.label, answer.exit, unsure), (1, Exit::Main, true));

@@ -48,7 +48,12 @@ impl Score {
     #[must_use]
     pub fn of(self, p: &[f32]) -> f32 {
         match self {
-            Self::Entropy => p.iter().filter(|&&v| v > 0.0).map(|v| -v * v.ln()).sum::<f32>().max(0.0),
+            Self::Entropy => p
+                .iter()
+                .filter(|&&v| v > 0.0)
+                .map(|v| -v * v.ln())
+                .sum::<f32>()
+                .max(0.0),
             Self::LeastConfidence => 1.0 - top_two(p).0,
             Self::Margin => {
                 let (first, second) = top_two(p);
@@ -67,10 +72,23 @@ impl Score {
     }
 }
 
+/// Position and value of the largest of `values`, the first of equal ones; `-∞` at 0 of none.
+#[must_use]
+pub fn best(values: &[f32]) -> (usize, f32) {
+    values.iter().copied().enumerate().fold(
+        (0, f32::NEG_INFINITY),
+        |best, (i, v)| if v > best.1 { (i, v) } else { best },
+    )
+}
+
 /// The two largest values; with one class the second is 0.
 fn top_two(p: &[f32]) -> (f32, f32) {
     p.iter().fold((0.0, 0.0), |(first, second), &v| {
-        if v > first { (v, first) } else { (first, second.max(v)) }
+        if v > first {
+            (v, first)
+        } else {
+            (first, second.max(v))
+        }
     })
 }
 

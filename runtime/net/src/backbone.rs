@@ -16,7 +16,9 @@ pub struct Backbone {
 
 /// A name that is no backbone.
 #[derive(Debug, Snafu)]
-#[snafu(display("failed to find a backbone named {name}: write ResNet20, ResNet32, ResNet44, ResNet56 or ResNet110, with x2, x3 or x4 behind it for a wider one"))]
+#[snafu(display(
+    "failed to find a backbone named {name}: write ResNet20, ResNet32, ResNet44, ResNet56 or ResNet110, with x2, x3 or x4 behind it for a wider one"
+))]
 pub struct UnknownBackboneError {
     name: String,
 }
@@ -47,10 +49,15 @@ impl FromStr for Backbone {
     type Err = UnknownBackboneError;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        let unknown = || UnknownBackboneError { name: name.to_owned() };
+        let unknown = || UnknownBackboneError {
+            name: name.to_owned(),
+        };
         let rest = name.strip_prefix("ResNet").ok_or_else(unknown)?;
         let (depth, width) = rest.split_once('x').unwrap_or((rest, "1"));
-        let depth = DEPTHS.into_iter().find(|d| d.to_string() == depth).ok_or_else(unknown)?;
+        let depth = DEPTHS
+            .into_iter()
+            .find(|d| d.to_string() == depth)
+            .ok_or_else(unknown)?;
         let width = (1..=4).find(|w| w.to_string() == width).ok_or_else(unknown)?;
         Ok(Self { depth, width })
     }
@@ -59,7 +66,11 @@ impl FromStr for Backbone {
 impl fmt::Display for Backbone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ResNet{}", self.depth)?;
-        if self.width > 1 { write!(f, "x{}", self.width) } else { Ok(()) }
+        if self.width > 1 {
+            write!(f, "x{}", self.width)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -86,7 +97,15 @@ mod tests {
         for name in ["ResNet20", "ResNet32", "ResNet56", "ResNet110", "ResNet20x2"] {
             assert_eq!(name.parse::<Backbone>().unwrap().to_string(), name);
         }
-        for name in ["", "resnet20", "ResNet21", "ResNet20x0", "ResNet20x5", "ResNet020", "ResNet20x1x1"] {
+        for name in [
+            "",
+            "resnet20",
+            "ResNet21",
+            "ResNet20x0",
+            "ResNet20x5",
+            "ResNet020",
+            "ResNet20x1x1",
+        ] {
             assert!(name.parse::<Backbone>().is_err(), "{name}");
         }
     }

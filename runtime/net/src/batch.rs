@@ -22,7 +22,9 @@ enum Pixels {
 #[non_exhaustive]
 pub enum ImageError {
     /// The count of values is no whole number of images.
-    #[snafu(display("failed to take images: {values} values are no whole number of images of 3×{height}×{width}"))]
+    #[snafu(display(
+        "failed to take images: {values} values are no whole number of images of 3×{height}×{width}"
+    ))]
     Count {
         /// Values given.
         values: usize,
@@ -32,7 +34,9 @@ pub enum ImageError {
         width: usize,
     },
     /// A value is no number, infinite, or outside 0..255.
-    #[snafu(display("failed to take images: value {index} is {value}; give pixels as numbers from 0 to 255"))]
+    #[snafu(display(
+        "failed to take images: value {index} is {value}; give pixels as numbers from 0 to 255"
+    ))]
     Value {
         /// Position of the first such value.
         index: usize,
@@ -40,7 +44,9 @@ pub enum ImageError {
         value: f32,
     },
     /// The images have another size than the network takes.
-    #[snafu(display("failed to take images of {height}×{width}: the network takes {expected_height}×{expected_width}"))]
+    #[snafu(display(
+        "failed to take images of {height}×{width}: the network takes {expected_height}×{expected_width}"
+    ))]
     Size {
         /// Rows given.
         height: usize,
@@ -57,17 +63,29 @@ impl ImageBatch {
     /// From bytes; `pixels` is `[n, 3, height, width]`.
     pub fn from_bytes(height: usize, width: usize, pixels: Vec<u8>) -> Result<Self, ImageError> {
         whole(pixels.len(), height, width)?;
-        Ok(Self { height, width, pixels: Pixels::Bytes(pixels) })
+        Ok(Self {
+            height,
+            width,
+            pixels: Pixels::Bytes(pixels),
+        })
     }
 
     /// From floats in 0..255; `pixels` is `[n, 3, height, width]`.
     pub fn from_floats(height: usize, width: usize, pixels: Vec<f32>) -> Result<Self, ImageError> {
         whole(pixels.len(), height, width)?;
         // NaN is in no range, so it is caught here too.
-        if let Some((index, &value)) = pixels.iter().enumerate().find(|(_, v)| !(0.0..=255.0).contains(*v)) {
+        if let Some((index, &value)) = pixels
+            .iter()
+            .enumerate()
+            .find(|(_, v)| !(0.0..=255.0).contains(*v))
+        {
             return ValueSnafu { index, value }.fail();
         }
-        Ok(Self { height, width, pixels: Pixels::Floats(pixels) })
+        Ok(Self {
+            height,
+            width,
+            pixels: Pixels::Floats(pixels),
+        })
     }
 
     /// Number of images.
@@ -90,13 +108,21 @@ impl ImageBatch {
     #[must_use]
     pub fn select(&self, rows: &[usize]) -> Self {
         fn pick<T: Copy>(pixels: &[T], stride: usize, rows: &[usize]) -> Vec<T> {
-            rows.iter().filter_map(|row| pixels.get(row * stride..(row + 1) * stride)).flatten().copied().collect()
+            rows.iter()
+                .filter_map(|row| pixels.get(row * stride..(row + 1) * stride))
+                .flatten()
+                .copied()
+                .collect()
         }
         let pixels = match &self.pixels {
             Pixels::Bytes(pixels) => Pixels::Bytes(pick(pixels, self.stride(), rows)),
             Pixels::Floats(pixels) => Pixels::Floats(pick(pixels, self.stride(), rows)),
         };
-        Self { height: self.height, width: self.width, pixels }
+        Self {
+            height: self.height,
+            width: self.width,
+            pixels,
+        }
     }
 
     /// One image as bytes, `[3, height, width]`, floats rounded; `None` past the end.
@@ -105,7 +131,9 @@ impl ImageBatch {
         let range = row * self.stride()..(row + 1) * self.stride();
         match &self.pixels {
             Pixels::Bytes(pixels) => pixels.get(range).map(<[u8]>::to_vec),
-            Pixels::Floats(pixels) => pixels.get(range).map(|p| p.iter().map(|v| v.round() as u8).collect()),
+            Pixels::Floats(pixels) => pixels
+                .get(range)
+                .map(|p| p.iter().map(|v| v.round() as u8).collect()),
         }
     }
 
@@ -133,8 +161,18 @@ impl ImageBatch {
 }
 
 fn whole(values: usize, height: usize, width: usize) -> Result<(), ImageError> {
-    let stride = 3_usize.checked_mul(height).and_then(|v| v.checked_mul(width)).unwrap_or(0);
-    ensure!(stride > 0 && values.is_multiple_of(stride), CountSnafu { values, height, width });
+    let stride = 3_usize
+        .checked_mul(height)
+        .and_then(|v| v.checked_mul(width))
+        .unwrap_or(0);
+    ensure!(
+        stride > 0 && values.is_multiple_of(stride),
+        CountSnafu {
+            values,
+            height,
+            width
+        }
+    );
     Ok(())
 }
 
@@ -157,6 +195,9 @@ mod tests {
     #[test]
     fn rows_are_chosen_in_order() {
         let batch = ImageBatch::from_bytes(1, 1, vec![0, 0, 0, 1, 1, 1, 2, 2, 2]).unwrap();
-        assert_eq!(batch.select(&[2, 0, 9]), ImageBatch::from_bytes(1, 1, vec![2, 2, 2, 0, 0, 0]).unwrap());
+        assert_eq!(
+            batch.select(&[2, 0, 9]),
+            ImageBatch::from_bytes(1, 1, vec![2, 2, 2, 0, 0, 0]).unwrap()
+        );
     }
 }

@@ -21,9 +21,15 @@ impl ConvNorm {
             .with_stride([stride, stride])
             .with_padding(PaddingConfig2d::Explicit(pad, pad, pad, pad))
             .with_bias(false)
-            .with_initializer(Initializer::KaimingNormal { gain: std::f64::consts::SQRT_2, fan_out_only: true })
+            .with_initializer(Initializer::KaimingNormal {
+                gain: std::f64::consts::SQRT_2,
+                fan_out_only: true,
+            })
             .init(device);
-        Self { conv, norm: Some(BatchNormConfig::new(channels[1]).init(device)) }
+        Self {
+            conv,
+            norm: Some(BatchNormConfig::new(channels[1]).init(device)),
+        }
     }
 
     /// `[n, in, h, w]` → `[n, out, h/stride, w/stride]`
@@ -86,7 +92,11 @@ impl BasicBlock {
     }
 
     pub(crate) fn fold(self) -> Self {
-        Self { first: self.first.fold(), second: self.second.fold(), shortcut: self.shortcut.map(ConvNorm::fold) }
+        Self {
+            first: self.first.fold(),
+            second: self.second.fold(),
+            shortcut: self.shortcut.map(ConvNorm::fold),
+        }
     }
 
     pub(crate) fn macs(&self, side: usize) -> (usize, usize) {

@@ -24,9 +24,16 @@ impl CloudNetwork {
         let (card, tensors) = open(blob, Block::Cloud)?;
         let mut network = ResNet::new(card.backbone, card.classes, &device);
         apply(&mut network, &format!("{} of the cloud", card.backbone), tensors)?;
-        let cost =
-            Cost { parameters: network.num_params() - statistics(&network), macs: network.macs(card.input.height) };
-        let cloud = Self { card, network: network.fold(), cost, device };
+        let cost = Cost {
+            parameters: network.num_params() - statistics(&network),
+            macs: network.macs(card.input.height),
+        };
+        let cloud = Self {
+            card,
+            network: network.fold(),
+            cost,
+            device,
+        };
         cloud.warm_up()?;
         Ok(cloud)
     }
@@ -57,18 +64,23 @@ impl CloudNetwork {
 
     /// Before softmax, `[n][classes]`.
     pub fn logits(&self, images: &ImageBatch) -> Result<Vec<Vec<f32>>, InferError> {
-        let images = images.tensor(&self.card.input, &self.device).map_err(|source| InferError::Image { source })?;
+        let images = images
+            .tensor(&self.card.input, &self.device)
+            .map_err(|source| InferError::Image { source })?;
         rows(self.network.logits(self.network.features(images)))
     }
 
     fn warm_up(&self) -> Result<(), WeightsError> {
         let InputSpec { height, width, .. } = self.card.input;
         let fail = |reason: String| WeightsError::WarmUp { reason };
-        let images = ImageBatch::from_bytes(height, width, vec![127; 3 * height * width]).map_err(|e| fail(e.to_string()))?;
+        let images = ImageBatch::from_bytes(height, width, vec![127; 3 * height * width])
+            .map_err(|e| fail(e.to_string()))?;
         let logits = self.logits(&images).map_err(|e| fail(e.to_string()))?;
         ensure!(
             logits.iter().flatten().all(|v| v.is_finite()),
-            WarmUpSnafu { reason: "a grey image gave logits that are not finite" }
+            WarmUpSnafu {
+                reason: "a grey image gave logits that are not finite"
+            }
         );
         Ok(())
     }

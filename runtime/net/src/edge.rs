@@ -10,7 +10,9 @@ use crate::card::{Block, Card};
 use crate::extend::{Adaptive, Extension};
 use crate::input::InputSpec;
 use crate::resnet::ResNet;
-use crate::weights::{BaseSnafu, MetadataSnafu, WarmUpSnafu, WeightsError, apply, decode, digest, tensors_of};
+use crate::weights::{
+    BaseSnafu, MetadataSnafu, WarmUpSnafu, WeightsError, apply, decode, digest, tensors_of,
+};
 
 /// The blobs of one edge network.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +54,7 @@ pub enum InferError {
 /// Main, adaptive and extension block with their batch norms folded. Runs on the calling thread's CPU.
 pub struct EdgeNetwork {
     card: Card,
-    hard_classes: Vec<u32>,
+    outputs: Vec<u32>,
     adds_to_main: bool,
     main: ResNet,
     adaptive: Adaptive,
@@ -111,24 +113,45 @@ impl EdgeNetwork {
         let with = digest(blobs.adaptive);
         ensure!(
             extension_card.adaptive.as_deref() == Some(&with),
-            BaseSnafu { reason: format!("the extension block was not trained with adaptive block {with}; use blocks of one run") }
+            BaseSnafu {
+                reason: format!(
+                    "the extension block was not trained with adaptive block {with}; use blocks of one run"
+                )
+            }
         );
-        let hard_classes = hard_classes(&extension_card)?;
+        let outputs = outputs(&extension_card)?;
         let mut main = ResNet::new(card.backbone, card.classes, &device);
         apply(&mut main, &format!("{} main block", card.backbone), main_tensors)?;
         let mut adaptive = Adaptive::new(card.backbone, &device);
-        apply(&mut adaptive, &format!("{} adaptive block", card.backbone), adaptive_tensors)?;
-        let mut extension = Extension::new(card.backbone, hard_classes.len(), &device);
-        apply(&mut extension, &format!("{} extension block", card.backbone), extension_tensors)?;
+        apply(
+            &mut adaptive,
+            &format!("{} adaptive block", card.backbone),
+            adaptive_tensors,
+        )?;
+        let mut extension = Extension::new(card.backbone, outputs.len(), &device);
+        apply(
+            &mut extension,
+            &format!("{} extension block", card.backbone),
+            extension_tensors,
+        )?;
         let side = card.input.height;
         let cost = EdgeCost {
-            main: Cost { parameters: main.num_params() - statistics(&main), macs: main.macs(side) },
-            adaptive: Cost { parameters: adaptive.num_params() - statistics(&adaptive), macs: adaptive.macs(side) },
-            extension: Cost { parameters: extension.num_params() - statistics(&extension), macs: extension.macs(side / 4) },
+            main: Cost {
+                parameters: main.num_params() - statistics(&main),
+                macs: main.macs(side),
+            },
+            adaptive: Cost {
+                parameters: adaptive.num_params() - statistics(&adaptive),
+                macs: adaptive.macs(side),
+            },
+            extension: Cost {
+                parameters: extension.num_params() - statistics(&extension),
+                macs: extension.macs(side / 4),
+            },
         };
         let network = Self {
             card,
-            hard_classes,
+            outputs,
             adds_to_main: extension_card.adds_to_main,
             main: main.fold(),
             adaptive: adaptive.fold(),
@@ -154,8 +177,8 @@ impl EdgeNetwork {
 
     /// Class of each output of the extension, ascending.
     #[must_use]
-    pub fn hard_classes(&self) -> &[u32] {
-        &self.hard_classes
+    pub fn outputs(&self) -> &[u32] {
+        &self.outputs
     }
 
     /// What the main block is.
@@ -172,14 +195,23 @@ impl EdgeNetwork {
 
     /// Runs the main block.
     pub fn main(&self, images: &ImageBatch) -> Result<MainPass, InferError> {
-        let features = self.main.features(images.tensor(&self.card.input, &self.device).context(ImageSnafu)?);
+        let features = self.main.features(
+            images
+                .tensor(&self.card.input, &self.device)
+                .context(ImageSnafu)?,
+        );
         let logits = rows(self.main.logits(features.clone()))?;
         Ok(MainPass { logits, features })
     }
 
     /// Runs adaptive and extension block on the `chosen` rows of a pass; `images` are those of the pass. Logits over the
-    /// hard classes, `[chosen][hard]`.
-    pub fn extension(&self, pass: &MainPass, images: &ImageBatch, chosen: &[usize]) -> Result<Vec<Vec<f32>>, InferError> {
+    /// classes of [`Self::outputs`], `[chosen][outputs]`.
+    pub fn extension(
+        &self,
+        pass: &MainPass,
+        images: &ImageBatch,
+        chosen: &[usize],
+    ) -> Result<Vec<Vec<f32>>, InferError> {
         let count = pass.logits.len().min(images.len());
         if let Some(&row) = chosen.iter().find(|&&row| row >= count) {
             return RowSnafu { row, rows: count }.fail();
@@ -189,17 +221,28 @@ impl EdgeNetwork {
         }
         let all = chosen.len() == count && chosen.iter().enumerate().all(|(i, &row)| i == row);
         let (images, features) = if all {
-            (images.tensor(&self.card.input, &self.device).context(ImageSnafu)?, pass.features.clone())
+            (
+                images
+                    .tensor(&self.card.input, &self.device)
+                    .context(ImageSnafu)?,
+                pass.features.clone(),
+            )
         } else {
-            let indices: Vec<i64> = chosen.iter().map(|&row| i64::try_from(row).unwrap_or(i64::MAX)).collect();
+            let indices: Vec<i64> = chosen
+                .iter()
+                .map(|&row| i64::try_from(row).unwrap_or(i64::MAX))
+                .collect();
             let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [chosen.len()]), &self.device);
-            let images = images.select(chosen).tensor(&self.card.input, &self.device).context(ImageSnafu)?;
+            let images = images
+                .select(chosen)
+                .tensor(&self.card.input, &self.device)
+                .context(ImageSnafu)?;
             (images, pass.features.clone().select(0, indices))
         };
         let mut logits = rows(self.extension.forward(features, self.adaptive.forward(images)))?;
         if self.adds_to_main {
             for (row, logits) in chosen.iter().zip(&mut logits) {
-                for (class, logit) in self.hard_classes.iter().zip(logits) {
+                for (class, logit) in self.outputs.iter().zip(logits) {
                     *logit += pass.logits[*row].get(*class as usize).copied().unwrap_or(0.0);
                 }
             }
@@ -210,12 +253,21 @@ impl EdgeNetwork {
     fn warm_up(&self) -> Result<(), WeightsError> {
         let InputSpec { height, width, .. } = self.card.input;
         let fail = |reason: String| WeightsError::WarmUp { reason };
-        let images = ImageBatch::from_bytes(height, width, vec![127; 3 * height * width]).map_err(|e| fail(e.to_string()))?;
+        let images = ImageBatch::from_bytes(height, width, vec![127; 3 * height * width])
+            .map_err(|e| fail(e.to_string()))?;
         let pass = self.main(&images).map_err(|e| fail(e.to_string()))?;
-        let extended = self.extension(&pass, &images, &[0]).map_err(|e| fail(e.to_string()))?;
+        let extended = self
+            .extension(&pass, &images, &[0])
+            .map_err(|e| fail(e.to_string()))?;
         ensure!(
-            pass.logits.iter().chain(&extended).flatten().all(|v| v.is_finite()),
-            WarmUpSnafu { reason: "a grey image gave logits that are not finite" }
+            pass.logits
+                .iter()
+                .chain(&extended)
+                .flatten()
+                .all(|v| v.is_finite()),
+            WarmUpSnafu {
+                reason: "a grey image gave logits that are not finite"
+            }
         );
         Ok(())
     }
@@ -226,44 +278,77 @@ pub(crate) fn open(bytes: &[u8], block: Block) -> Result<(Card, crate::weights::
     let (card, tensors) = decode(bytes)?;
     ensure!(
         card.block == block,
-        MetadataSnafu { reason: format!("the blob is a {:?} block where a {block:?} block belongs", card.block) }
+        MetadataSnafu {
+            reason: format!(
+                "the blob is a {:?} block where a {block:?} block belongs",
+                card.block
+            )
+        }
     );
     ensure!(
         (1..=100_000).contains(&card.classes),
-        MetadataSnafu { reason: format!("it says {} classes; 1 to 100000 are possible", card.classes) }
+        MetadataSnafu {
+            reason: format!("it says {} classes; 1 to 100000 are possible", card.classes)
+        }
     );
     let InputSpec { height, width, .. } = card.input;
     ensure!(
         height == width && (4..=1024).contains(&height) && height.is_multiple_of(4),
-        MetadataSnafu { reason: format!("it says images of {height}×{width}; squares of 4 to 1024, divisible by 4, are possible") }
+        MetadataSnafu {
+            reason: format!(
+                "it says images of {height}×{width}; squares of 4 to 1024, divisible by 4, are possible"
+            )
+        }
     );
     ensure!(
-        card.input.std.iter().all(|s| s.is_finite() && *s > 0.0) && card.input.mean.iter().all(|m| m.is_finite()),
-        MetadataSnafu { reason: "its normalisation has a standard deviation that is not positive" }
+        card.input.std.iter().all(|s| s.is_finite() && *s > 0.0)
+            && card.input.mean.iter().all(|m| m.is_finite()),
+        MetadataSnafu {
+            reason: "its normalisation has a standard deviation that is not positive"
+        }
     );
     Ok((card, tensors))
 }
 
-pub(crate) fn hard_classes(card: &Card) -> Result<Vec<u32>, WeightsError> {
-    let hard = card.hard_classes.clone().unwrap_or_default();
-    ensure!(!hard.is_empty(), MetadataSnafu { reason: "the extension block names no hard classes" });
+pub(crate) fn outputs(card: &Card) -> Result<Vec<u32>, WeightsError> {
+    let outputs = card.outputs.clone().unwrap_or_default();
     ensure!(
-        hard.is_sorted_by(|a, b| a < b) && hard.iter().all(|&c| (c as usize) < card.classes),
-        MetadataSnafu { reason: format!("its hard classes are not ascending and below {}", card.classes) }
+        !outputs.is_empty(),
+        MetadataSnafu {
+            reason: "the extension block does not name the classes of its outputs"
+        }
     );
-    Ok(hard)
+    ensure!(
+        outputs.is_sorted_by(|a, b| a < b) && outputs.iter().all(|&c| (c as usize) < card.classes),
+        MetadataSnafu {
+            reason: format!(
+                "the classes of its outputs are not ascending and below {}",
+                card.classes
+            )
+        }
+    );
+    Ok(outputs)
 }
 
 /// Values that batch norms keep but do not train.
 pub(crate) fn statistics<M: burn::store::ModuleSnapshot>(module: &M) -> usize {
     tensors_of(module).map_or(0, |tensors| {
-        tensors.iter().filter(|(key, _)| key.contains(".running_")).map(|(_, values)| values.data.len()).sum()
+        tensors
+            .iter()
+            .filter(|(key, _)| key.contains(".running_"))
+            .map(|(_, values)| values.data.len())
+            .sum()
     })
 }
 
 /// `[n, c]` → n rows of c values.
 pub(crate) fn rows(tensor: Tensor<2>) -> Result<Vec<Vec<f32>>, InferError> {
     let [_, columns] = tensor.dims();
-    let values = tensor.into_data().try_to_vec::<f32>().map_err(|e| InferError::Run { reason: format!("{e:?}") })?;
+    let values = tensor
+        .into_data()
+        .try_to_vec::<f32>()
+        .map_err(|e| InferError::Run {
+            reason: format!("{e:?}"),
+        })?;
     Ok(values.chunks_exact(columns.max(1)).map(<[f32]>::to_vec).collect())
 }

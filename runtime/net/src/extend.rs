@@ -37,7 +37,10 @@ impl Adaptive {
     }
 
     pub(crate) fn fold(self) -> Self {
-        Self { stem: self.stem.fold(), blocks: self.blocks.into_iter().map(BasicBlock::fold).collect() }
+        Self {
+            stem: self.stem.fold(),
+            blocks: self.blocks.into_iter().map(BasicBlock::fold).collect(),
+        }
     }
 
     pub(crate) fn macs(&self, side: usize) -> usize {
@@ -65,7 +68,12 @@ impl Extension {
         let mut blocks = vec![BasicBlock::new([2 * c, c], 1, device)];
         blocks.extend((0..3).map(|_| BasicBlock::new([c, c], 1, device)));
         // Zero, so that an extension that adds to the main block begins as the main block.
-        Self { blocks, head: LinearConfig::new(c, outputs).with_initializer(Initializer::Zeros).init(device) }
+        Self {
+            blocks,
+            head: LinearConfig::new(c, outputs)
+                .with_initializer(Initializer::Zeros)
+                .init(device),
+        }
     }
 
     /// Main and adaptive features, each `[n, c, h/4, w/4]` → `[n, outputs]`
@@ -76,7 +84,10 @@ impl Extension {
     }
 
     pub(crate) fn fold(self) -> Self {
-        Self { blocks: self.blocks.into_iter().map(BasicBlock::fold).collect(), head: self.head }
+        Self {
+            blocks: self.blocks.into_iter().map(BasicBlock::fold).collect(),
+            head: self.head,
+        }
     }
 
     /// For features of `side`×`side`.
@@ -94,7 +105,10 @@ pub(crate) struct Specialist {
 
 impl Specialist {
     pub(crate) fn new(backbone: Backbone, outputs: usize, device: &Device) -> Self {
-        Self { adaptive: Adaptive::new(backbone, device), extension: Extension::new(backbone, outputs, device) }
+        Self {
+            adaptive: Adaptive::new(backbone, device),
+            extension: Extension::new(backbone, outputs, device),
+        }
     }
 
     /// Images `[n, 3, h, w]`, normalised, and main features `[n, c, h/4, w/4]` → `[n, outputs]`

@@ -17,14 +17,26 @@ pub(crate) fn widen(narrow: &Tensors, times: usize, seed: u64) -> Tensors {
                 [out, input, kh, kw] => {
                     // The stem sees colours, which are not copied.
                     let inputs = if key.starts_with("stem.") { 1 } else { times };
-                    convolution(&values.data, [*out, *input, kh * kw], [times, inputs], &mut rng, &[*kh, *kw])
+                    convolution(
+                        &values.data,
+                        [*out, *input, kh * kw],
+                        [times, inputs],
+                        &mut rng,
+                        &[*kh, *kw],
+                    )
                 }
                 // The head's rows are its inputs, and its outputs, the classes, are not copied.
                 [input, classes] => head(&values.data, [*input, *classes], times, &mut rng),
                 _ if key == "head.bias" => values.clone(),
                 _ => {
-                    let data: Vec<f32> = std::iter::repeat_n(&values.data, times).flatten().copied().collect();
-                    Values { shape: vec![data.len()], data }
+                    let data: Vec<f32> = std::iter::repeat_n(&values.data, times)
+                        .flatten()
+                        .copied()
+                        .collect();
+                    Values {
+                        shape: vec![data.len()],
+                        data,
+                    }
                 }
             };
             (key.clone(), wide)
@@ -59,7 +71,10 @@ fn convolution(
             }
         }
     }
-    Values { shape: [&[wide_out, wide_input], kernel].concat(), data: wide }
+    Values {
+        shape: [&[wide_out, wide_input], kernel].concat(),
+        data: wide,
+    }
 }
 
 fn head(data: &[f32], [input, classes]: [usize; 2], times: usize, rng: &mut ChaCha8Rng) -> Values {
@@ -71,7 +86,10 @@ fn head(data: &[f32], [input, classes]: [usize; 2], times: usize, rng: &mut ChaC
             }
         }
     }
-    Values { shape: vec![input * times, classes], data: wide }
+    Values {
+        shape: vec![input * times, classes],
+        data: wide,
+    }
 }
 
 #[cfg(test)]
@@ -89,9 +107,16 @@ mod tests {
         let backbone = |name: &str| name.parse::<Backbone>().unwrap();
         let narrow = ResNet::new(backbone("ResNet20"), 10, &device);
         let mut wide = ResNet::new(backbone("ResNet20x2"), 10, &device);
-        apply(&mut wide, "ResNet20x2", widen(&tensors_of(&narrow).unwrap(), 2, 1)).unwrap();
+        apply(
+            &mut wide,
+            "ResNet20x2",
+            widen(&tensors_of(&narrow).unwrap(), 2, 1),
+        )
+        .unwrap();
         let x = Tensor::<4>::random([2, 3, 16, 16], Distribution::Default, &device);
-        let difference = (narrow.logits(narrow.features(x.clone())) - wide.logits(wide.features(x))).abs().max();
+        let difference = (narrow.logits(narrow.features(x.clone())) - wide.logits(wide.features(x)))
+            .abs()
+            .max();
         assert!(difference.into_scalar::<f32>() < 1e-3);
     }
 }

@@ -19,7 +19,12 @@ impl InputSpec {
     /// CIFAR-100: 32×32, statistics of the training images.
     #[must_use]
     pub fn cifar100() -> Self {
-        Self { height: 32, width: 32, mean: [0.5071, 0.4867, 0.4408], std: [0.2675, 0.2565, 0.2761] }
+        Self {
+            height: 32,
+            width: 32,
+            mean: [0.5071, 0.4867, 0.4408],
+            std: [0.2675, 0.2565, 0.2761],
+        }
     }
 
     /// Values of one image: `3·height·width`.

@@ -111,7 +111,11 @@ impl ModelBlobs {
     /// The three of the edge.
     #[must_use]
     pub fn edge(&self) -> crate::EdgeBlobs<'_> {
-        crate::EdgeBlobs { main: &self.main, adaptive: &self.adaptive, extension: &self.extension }
+        crate::EdgeBlobs {
+            main: &self.main,
+            adaptive: &self.adaptive,
+            extension: &self.extension,
+        }
     }
 
     /// Digests of all.
@@ -129,17 +133,29 @@ impl ModelBlobs {
 impl Manifest {
     /// Reads the bytes of a manifest.
     pub fn parse(bytes: &[u8]) -> Result<Self, ModelError> {
-        let manifest: Self = serde_json::from_slice(bytes).map_err(|e| ModelError::Content { reason: e.to_string() })?;
+        let manifest: Self = serde_json::from_slice(bytes).map_err(|e| ModelError::Content {
+            reason: e.to_string(),
+        })?;
         let weights = &manifest.weights;
-        for name in [&weights.main, &weights.adaptive, &weights.extension].into_iter().chain(&weights.cloud) {
-            ensure!(is_digest(name), ContentSnafu { reason: format!("{name} is no digest like sha256:0123…") });
+        for name in [&weights.main, &weights.adaptive, &weights.extension]
+            .into_iter()
+            .chain(&weights.cloud)
+        {
+            ensure!(
+                is_digest(name),
+                ContentSnafu {
+                    reason: format!("{name} is no digest like sha256:0123…")
+                }
+            );
         }
         Ok(manifest)
     }
 
     /// The bytes to store.
     pub fn bytes(&self) -> Result<Vec<u8>, ModelError> {
-        let mut bytes = serde_json::to_vec_pretty(self).map_err(|e| ModelError::Content { reason: e.to_string() })?;
+        let mut bytes = serde_json::to_vec_pretty(self).map_err(|e| ModelError::Content {
+            reason: e.to_string(),
+        })?;
         bytes.push(b'\n');
         Ok(bytes)
     }
@@ -149,7 +165,9 @@ impl Manifest {
         let store = folder.join("blobs").join("sha256");
         fs::create_dir_all(&store).context(ModelFileSnafu { path: &store })?;
         let bytes = self.bytes()?;
-        let all = [&blobs.main, &blobs.adaptive, &blobs.extension].into_iter().chain(&blobs.cloud);
+        let all = [&blobs.main, &blobs.adaptive, &blobs.extension]
+            .into_iter()
+            .chain(&blobs.cloud);
         for blob in all {
             let path = store.join(hex(&digest(blob)));
             fs::write(&path, blob).context(ModelFileSnafu { path })?;
@@ -187,8 +205,12 @@ fn hex(digest: &str) -> &str {
 }
 
 fn is_digest(name: &str) -> bool {
-    name.strip_prefix("sha256:")
-        .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)))
+    name.strip_prefix("sha256:").is_some_and(|hex| {
+        hex.len() == 64
+            && hex
+                .bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    })
 }
 
 #[cfg(test)]
@@ -198,7 +220,13 @@ mod tests {
     #[test]
     fn a_name_that_leaves_the_folder_is_no_digest() {
         assert!(is_digest(&digest(b"")));
-        for name in ["sha256:../../etc/passwd", "", "sha256:", "md5:00", &digest(b"").to_uppercase()] {
+        for name in [
+            "sha256:../../etc/passwd",
+            "",
+            "sha256:",
+            "md5:00",
+            &digest(b"").to_uppercase(),
+        ] {
             assert!(!is_digest(name), "{name}");
         }
     }

@@ -31,12 +31,25 @@ pub fn import_pytorch(
         let names = names(&key);
         let found = names.iter().find_map(|name| theirs.remove(name));
         let first = names.first().map_or(key.as_str(), String::as_str);
-        let values = found.context(KeySnafu { network: backbone.to_string(), key: first, reason: "is missing" })?;
-        let values = if key == "head.weight" { transpose(values) } else { values };
+        let values = found.context(KeySnafu {
+            network: backbone.to_string(),
+            key: first,
+            reason: "is missing",
+        })?;
+        let values = if key == "head.weight" {
+            transpose(values)
+        } else {
+            values
+        };
         ours.insert(key, values);
     }
     if let Some(key) = theirs.keys().next() {
-        return KeySnafu { network: backbone.to_string(), key, reason: "is no tensor of this network" }.fail();
+        return KeySnafu {
+            network: backbone.to_string(),
+            key,
+            reason: "is no tensor of this network",
+        }
+        .fail();
     }
     apply(&mut network, &backbone.to_string(), ours)?;
     let card = Card {
@@ -47,7 +60,7 @@ pub fn import_pytorch(
         input,
         base: None,
         adaptive: None,
-        hard_classes: None,
+        outputs: None,
         adds_to_main: false,
     };
     encode(&card, &tensors_of(&network)?)
@@ -72,7 +85,10 @@ fn names(key: &str) -> Vec<String> {
                 "second" => vec![format!("{block}.{}2.{}", short(layer), leaf(tensor))],
                 _ => {
                     let index = usize::from(*layer == "norm");
-                    SHORTCUTS.iter().map(|name| format!("{block}.{name}.{index}.{}", leaf(tensor))).collect()
+                    SHORTCUTS
+                        .iter()
+                        .map(|name| format!("{block}.{name}.{index}.{}", leaf(tensor)))
+                        .collect()
                 }
             }
         }
@@ -86,7 +102,14 @@ fn short(layer: &str) -> &str {
 
 /// `PyTorch` keeps a linear layer as `[out, in]`, burn as `[in, out]`.
 fn transpose(values: Values) -> Values {
-    let [rows, columns] = values.shape[..] else { return values };
-    let data = (0..columns).flat_map(|c| (0..rows).map(move |r| (r, c))).map(|(r, c)| values.data[r * columns + c]);
-    Values { shape: vec![columns, rows], data: data.collect() }
+    let [rows, columns] = values.shape[..] else {
+        return values;
+    };
+    let data = (0..columns)
+        .flat_map(|c| (0..rows).map(move |r| (r, c)))
+        .map(|(r, c)| values.data[r * columns + c]);
+    Values {
+        shape: vec![columns, rows],
+        data: data.collect(),
+    }
 }

@@ -56,7 +56,11 @@ impl ResNet {
     pub(crate) fn fold(self) -> Self {
         Self {
             stem: self.stem.fold(),
-            stages: self.stages.into_iter().map(|s| s.into_iter().map(BasicBlock::fold).collect()).collect(),
+            stages: self
+                .stages
+                .into_iter()
+                .map(|s| s.into_iter().map(BasicBlock::fold).collect())
+                .collect(),
             head: self.head,
         }
     }
@@ -76,7 +80,9 @@ impl ResNet {
 /// Mean over the positions: `[n, c, h, w]` → `[n, c]`
 pub(crate) fn pool(x: Tensor<4>) -> Tensor<2> {
     let [count, channels, height, width] = x.dims();
-    x.reshape([count, channels, height * width]).mean_dim(2).reshape([count, channels])
+    x.reshape([count, channels, height * width])
+        .mean_dim(2)
+        .reshape([count, channels])
 }
 
 pub(crate) fn head_macs(head: &Linear) -> usize {

@@ -43,7 +43,9 @@ pub enum WeightsError {
         reason: String,
     },
     /// A value is infinite or no number.
-    #[snafu(display("failed to load weights: {key} holds a value that is not finite; train it again with a lower learning rate"))]
+    #[snafu(display(
+        "failed to load weights: {key} holds a value that is not finite; train it again with a lower learning rate"
+    ))]
     NotFinite {
         /// The tensor.
         key: String,
@@ -76,10 +78,12 @@ pub(crate) type Tensors = BTreeMap<String, Values>;
 #[must_use]
 pub fn digest(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    Sha256::digest(bytes).iter().fold(String::from("sha256:"), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    Sha256::digest(bytes)
+        .iter()
+        .fold(String::from("sha256:"), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 /// All tensors of a module.
@@ -90,55 +94,109 @@ pub(crate) fn tensors_of<M: ModuleSnapshot>(module: &M) -> Result<Tensors, Weigh
         .map(|tensor| {
             let key = tensor.name.clone();
             let shape = tensor.shape.to_vec();
-            let bytes = tensor.into_bytes().map_err(|e| WeightsError::Format { reason: e.to_string() })?;
-            Ok((key, Values { shape, data: floats(&bytes) }))
+            let bytes = tensor.into_bytes().map_err(|e| WeightsError::Format {
+                reason: e.to_string(),
+            })?;
+            Ok((
+                key,
+                Values {
+                    shape,
+                    data: floats(&bytes),
+                },
+            ))
         })
         .collect()
 }
 
 /// Sets all tensors of `module`, and refuses any difference in keys or shapes. `network` names it in errors.
-pub(crate) fn apply<M: ModuleSnapshot>(module: &mut M, network: &str, tensors: Tensors) -> Result<(), WeightsError> {
-    let expected: BTreeMap<String, Vec<usize>> =
-        module.collect(None, None, false).into_iter().map(|t| (t.name.clone(), t.shape.to_vec())).collect();
+pub(crate) fn apply<M: ModuleSnapshot>(
+    module: &mut M,
+    network: &str,
+    tensors: Tensors,
+) -> Result<(), WeightsError> {
+    let expected: BTreeMap<String, Vec<usize>> = module
+        .collect(None, None, false)
+        .into_iter()
+        .map(|t| (t.name.clone(), t.shape.to_vec()))
+        .collect();
     for (key, shape) in &expected {
-        let values = tensors.get(key).context(KeySnafu { network, key, reason: "is missing" })?;
+        let values = tensors.get(key).context(KeySnafu {
+            network,
+            key,
+            reason: "is missing",
+        })?;
         ensure!(
             &values.shape == shape,
-            KeySnafu { network, key, reason: format!("has shape {:?} instead of {shape:?}", values.shape) }
+            KeySnafu {
+                network,
+                key,
+                reason: format!("has shape {:?} instead of {shape:?}", values.shape)
+            }
         );
         ensure!(values.data.iter().all(|v| v.is_finite()), NotFiniteSnafu { key });
     }
     if let Some(key) = tensors.keys().find(|key| !expected.contains_key(*key)) {
-        return KeySnafu { network, key, reason: "is no tensor of this network" }.fail();
+        return KeySnafu {
+            network,
+            key,
+            reason: "is no tensor of this network",
+        }
+        .fail();
     }
     let packed = tensors
         .into_iter()
-        .map(|(key, values)| PackedTensor::new(key, DType::F32, values.shape, None, Bytes::from_elems(values.data)))
+        .map(|(key, values)| {
+            PackedTensor::new(
+                key,
+                DType::F32,
+                values.shape,
+                None,
+                Bytes::from_elems(values.data),
+            )
+        })
         .collect();
     let result = module.apply(packed, None, None, false);
     match result.errors.first() {
         None => Ok(()),
-        Some(error) => KeySnafu { network, key: "a tensor", reason: error.to_string() }.fail(),
+        Some(error) => KeySnafu {
+            network,
+            key: "a tensor",
+            reason: error.to_string(),
+        }
+        .fail(),
     }
 }
 
 /// The bytes of a blob; the same for the same card and values.
 pub(crate) fn encode(card: &Card, tensors: &Tensors) -> Result<Vec<u8>, WeightsError> {
-    let metadata = serde_json::to_string(card).map_err(|e| WeightsError::Metadata { reason: e.to_string() })?;
+    let metadata = serde_json::to_string(card).map_err(|e| WeightsError::Metadata {
+        reason: e.to_string(),
+    })?;
     let bytes: Vec<(&String, &Values, Vec<u8>)> = tensors
         .iter()
-        .map(|(key, values)| (key, values, values.data.iter().flat_map(|v| v.to_le_bytes()).collect()))
+        .map(|(key, values)| {
+            (
+                key,
+                values,
+                values.data.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            )
+        })
         .collect();
     let views = bytes
         .iter()
         .map(|(key, values, bytes)| {
             TensorView::new(Dtype::F32, values.shape.clone(), bytes)
                 .map(|view| (key.as_str(), view))
-                .map_err(|e| WeightsError::Format { reason: e.to_string() })
+                .map_err(|e| WeightsError::Format {
+                    reason: e.to_string(),
+                })
         })
         .collect::<Result<Vec<_>, _>>()?;
-    safetensors::serialize(views, Some(HashMap::from([(METADATA.to_owned(), metadata)])))
-        .map_err(|e| WeightsError::Format { reason: e.to_string() })
+    safetensors::serialize(views, Some(HashMap::from([(METADATA.to_owned(), metadata)]))).map_err(|e| {
+        WeightsError::Format {
+            reason: e.to_string(),
+        }
+    })
 }
 
 /// Card and tensors of a blob.
@@ -149,13 +207,19 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(Card, Tensors), WeightsError> {
 
 /// What a blob says it is, without looking at its tensors.
 pub fn read_card(bytes: &[u8]) -> Result<Card, WeightsError> {
-    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| WeightsError::Format { reason: e.to_string() })?;
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| WeightsError::Format {
+        reason: e.to_string(),
+    })?;
     let text = metadata
         .metadata()
         .as_ref()
         .and_then(|m| m.get(METADATA))
-        .context(MetadataSnafu { reason: "the file does not say what it is; import weights of other origin with `meanet import`" })?;
-    serde_json::from_str(text).map_err(|e| WeightsError::Metadata { reason: format!("its description does not fit: {e}") })
+        .context(MetadataSnafu {
+            reason: "the file does not say what it is; import weights of other origin with `meanet import`",
+        })?;
+    serde_json::from_str(text).map_err(|e| WeightsError::Metadata {
+        reason: format!("its description does not fit: {e}"),
+    })
 }
 
 /// Tensors of any safetensors file with 32-bit floats.
@@ -168,16 +232,26 @@ pub(crate) fn decode_tensors(bytes: &[u8]) -> Result<Tensors, WeightsError> {
         .map(|(key, view)| {
             ensure!(
                 view.dtype() == Dtype::F32,
-                KeySnafu { network: "this project", key: key.clone(), reason: format!("is {:?} instead of F32", view.dtype()) }
+                KeySnafu {
+                    network: "this project",
+                    key: key.clone(),
+                    reason: format!("is {:?} instead of F32", view.dtype())
+                }
             );
-            let values = Values { shape: view.shape().to_vec(), data: floats(view.data()) };
+            let values = Values {
+                shape: view.shape().to_vec(),
+                data: floats(view.data()),
+            };
             Ok((key, values))
         })
         .collect()
 }
 
 fn floats(bytes: &[u8]) -> Vec<f32> {
-    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+    bytes
+        .chunks_exact(4)
+        .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+        .collect()
 }
 
 #[cfg(test)]
@@ -186,7 +260,10 @@ mod tests {
 
     #[test]
     fn a_digest_names_its_algorithm() {
-        assert_eq!(digest(b""), "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        assert_eq!(
+            digest(b""),
+            "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        );
     }
 
     #[test]

@@ -4,18 +4,23 @@
 use std::path::Path;
 
 use meanet_data::{Images, Training, procedural};
-use meanet_method::ExtensionRule;
+use meanet_method::{ExtensionRule, HardClasses};
 use meanet_net::evaluate::by_entropy;
 use meanet_net::train::{
-    Backend, Classifier, ExtensionRecipe, Recipe, Run, Stage, retrain, train_classifier, train_extension,
+    Backend, Classifier, ExtensionRecipe, Material, Recipe, Run, Stage, retrain, train_classifier,
+    train_extension,
 };
 use meanet_net::{
-    Block, CloudNetwork, EdgeBlobs, EdgeNetwork, ImageBatch, InputSpec, Manifest, ModelBlobs, Variant, digest, import_pytorch,
-    read_card,
+    Block, CloudNetwork, EdgeBlobs, EdgeNetwork, ImageBatch, InputSpec, Manifest, ModelBlobs, Variant,
+    digest, import_pytorch, read_card,
 };
 
 fn input(side: usize) -> InputSpec {
-    InputSpec { height: side, width: side, ..InputSpec::cifar100() }
+    InputSpec {
+        height: side,
+        width: side,
+        ..InputSpec::cifar100()
+    }
 }
 
 fn recipe(backbone: &str, classes: usize, side: usize, epochs: usize) -> Recipe {
@@ -40,8 +45,9 @@ fn images(count: usize) -> Training {
     let mut small = Images::empty(8, 8);
     for index in 0..full.len() {
         let image = full.image(index);
-        let pixels: Vec<u8> =
-            (0..3 * 64).map(|i| image[(i / 64) * 1024 + (i % 64 / 8) * 128 + (i % 8) * 4]).collect();
+        let pixels: Vec<u8> = (0..3 * 64)
+            .map(|i| image[(i / 64) * 1024 + (i % 64 / 8) * 128 + (i % 8) * 4])
+            .collect();
         small.push(&pixels, full.labels[index]);
     }
     Training(small)
@@ -50,12 +56,20 @@ fn images(count: usize) -> Training {
 fn untrained(folder: &Path, backbone: &str, classes: usize, side: usize) -> Classifier {
     let recipe = recipe(backbone, classes, side, 0);
     let data = images(16);
-    train_classifier(&recipe, None, &data, &data, &Run::open(folder, &recipe).unwrap(), &Backend::Flex.device().unwrap()).unwrap()
+    train_classifier(
+        &recipe,
+        None,
+        &data,
+        &data,
+        &Run::open(folder, &recipe).unwrap(),
+        &Backend::Flex.device().unwrap(),
+    )
+    .unwrap()
 }
 
-fn extension_recipe(hard_classes: Vec<u32>) -> ExtensionRecipe {
+fn extension_recipe(outputs: Vec<u32>) -> ExtensionRecipe {
     ExtensionRecipe {
-        hard_classes,
+        outputs,
         epochs: 1,
         batch_size: 8,
         learning_rate: 0.05,
@@ -90,19 +104,34 @@ fn costs_agree_with_the_published_table() {
     // Long et al. 2021, variant B on ResNet-32 with 100 classes of which 50 are hard; MACs in millions, parameters in
     // thousands.
     let folder = tempfile::tempdir().unwrap();
-    let main = untrained(folder.path(), "ResNet32", 100, 32).blob(Block::Main).unwrap();
+    let main = untrained(folder.path(), "ResNet32", 100, 32)
+        .blob(Block::Main)
+        .unwrap();
     let mut recipe = extension_recipe((0..50).collect());
     recipe.epochs = 0;
     let data = Training(procedural(4, 4, 1));
     let made = train_extension(&recipe, &main, None, &data, &Backend::Flex.device().unwrap()).unwrap();
-    let blobs = EdgeBlobs { main: &main, adaptive: &made.adaptive, extension: &made.extension };
+    let blobs = EdgeBlobs {
+        main: &main,
+        adaptive: &made.adaptive,
+        extension: &made.extension,
+    };
     let cost = assert_send(EdgeNetwork::load(blobs).unwrap()).cost();
     let rounded = |macs: usize, parameters: usize| {
-        ((macs as f64 / 1e5).round() / 10.0, (parameters as f64 / 1e3).round())
+        (
+            (macs as f64 / 1e5).round() / 10.0,
+            (parameters as f64 / 1e3).round(),
+        )
     };
     assert_eq!(rounded(cost.main.macs, cost.main.parameters), (69.1, 473.0));
-    assert_eq!(rounded(cost.adaptive.macs, cost.adaptive.parameters), (12.5, 77.0));
-    assert_eq!(rounded(cost.extension.macs, cost.extension.parameters), (21.8, 344.0));
+    assert_eq!(
+        rounded(cost.adaptive.macs, cost.adaptive.parameters),
+        (12.5, 77.0)
+    );
+    assert_eq!(
+        rounded(cost.extension.macs, cost.extension.parameters),
+        (21.8, 344.0)
+    );
 }
 
 #[test]
@@ -117,14 +146,38 @@ fn blobs_that_do_not_belong_together_are_refused() {
     let data = images(16);
     let run = Run::open(two.path(), &other).unwrap();
     let device = Backend::Flex.device().unwrap();
-    let stranger = train_classifier(&other, None, &data, &data, &run, &device).unwrap().blob(Block::Main).unwrap();
-    let error = EdgeNetwork::load(EdgeBlobs { main: &stranger, ..blobs.edge() }).err().unwrap().to_string();
+    let stranger = train_classifier(&other, None, &data, &data, &run, &device)
+        .unwrap()
+        .blob(Block::Main)
+        .unwrap();
+    let error = EdgeNetwork::load(EdgeBlobs {
+        main: &stranger,
+        ..blobs.edge()
+    })
+    .err()
+    .unwrap()
+    .to_string();
     assert!(error.contains("retrain it on this one"), "{error}");
-    let swapped = EdgeBlobs { adaptive: &blobs.extension, ..blobs.edge() };
-    assert!(EdgeNetwork::load(swapped).err().unwrap().to_string().contains("where a Adaptive block belongs"));
+    let swapped = EdgeBlobs {
+        adaptive: &blobs.extension,
+        ..blobs.edge()
+    };
+    assert!(
+        EdgeNetwork::load(swapped)
+            .err()
+            .unwrap()
+            .to_string()
+            .contains("where a Adaptive block belongs")
+    );
 
     let cut = &blobs.main[..blobs.main.len() - 4];
-    assert!(EdgeNetwork::load(EdgeBlobs { main: cut, ..blobs.edge() }).is_err());
+    assert!(
+        EdgeNetwork::load(EdgeBlobs {
+            main: cut,
+            ..blobs.edge()
+        })
+        .is_err()
+    );
     let mut spoiled = blobs.cloud.unwrap();
     let end = spoiled.len();
     spoiled[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
@@ -144,17 +197,21 @@ fn a_model_survives_its_folder_and_answers_the_same_for_bytes_and_floats() {
         input: edge.input().clone(),
         weights: blobs.digests(),
         cloud_backbone: Some(read_card(blobs.cloud.as_deref().unwrap()).unwrap().backbone),
-        hard_classes: edge.hard_classes().to_vec(),
+        hard_classes: vec![3],
         evaluation: None,
     };
     let name = manifest.write(folder.path(), &blobs).unwrap();
-    assert_eq!(name, digest(&std::fs::read(folder.path().join("manifest.json")).unwrap()));
+    assert_eq!(
+        name,
+        digest(&std::fs::read(folder.path().join("manifest.json")).unwrap())
+    );
     let (read, read_name, read_blobs) = Manifest::open(folder.path()).unwrap();
     assert_eq!((read, read_name, read_blobs), (manifest, name, blobs));
 
     let Training(images) = images(6);
     let bytes = ImageBatch::from_bytes(8, 8, images.pixels.clone()).unwrap();
-    let floats = ImageBatch::from_floats(8, 8, images.pixels.iter().map(|&v| f32::from(v)).collect()).unwrap();
+    let floats =
+        ImageBatch::from_floats(8, 8, images.pixels.iter().map(|&v| f32::from(v)).collect()).unwrap();
     let pass = edge.main(&bytes).unwrap();
     assert_eq!(pass.logits, edge.main(&floats).unwrap().logits);
     let all = edge.extension(&pass, &bytes, &[0, 1, 2, 3, 4, 5]).unwrap();
@@ -175,7 +232,10 @@ fn training_learns_resumes_and_repeats() {
     let recipe = recipe("ResNet20", 4, 8, 2);
     let train = |name: &str| {
         let run = Run::open(&folder.path().join(name), &recipe).unwrap();
-        train_classifier(&recipe, None, &data, &data, &run, &device).unwrap().blob(Block::Main).unwrap()
+        train_classifier(&recipe, None, &data, &data, &run, &device)
+            .unwrap()
+            .blob(Block::Main)
+            .unwrap()
     };
     let first = train("one");
     // Opening it again finds it done, and the same.
@@ -184,7 +244,12 @@ fn training_learns_resumes_and_repeats() {
     assert_eq!(metrics.lines().count(), 2);
     let mut other = recipe.clone();
     other.seed += 1;
-    assert!(Run::open(&folder.path().join("one"), &other).unwrap_err().to_string().contains("other settings"));
+    assert!(
+        Run::open(&folder.path().join("one"), &other)
+            .unwrap_err()
+            .to_string()
+            .contains("other settings")
+    );
 }
 
 #[test]
@@ -195,14 +260,36 @@ fn a_retraining_starts_from_what_is_in_service() {
     let device = Backend::Flex.device().unwrap();
     let mut recipe = extension_recipe(vec![1, 3]);
     recipe.epochs = 0;
-    let same = retrain(&recipe, blobs.edge(), &images(40), &routing, &device).unwrap();
-    assert_eq!(same.report, same.baseline, "nothing was trained, so nothing is better or worse");
+    let material = |collected| Material {
+        labelled: images(40),
+        collected,
+    };
+    let run = |recipe: &ExtensionRecipe, table: &[u32], material: &Material| {
+        retrain(recipe, blobs.edge(), table, material, &routing, &device)
+    };
+    let table = run(&recipe, &[1, 3], &material(images(0))).unwrap().hard_classes;
+    assert!(!table.is_empty() && table.iter().all(|class| [1, 3].contains(class)));
+    let same = run(&recipe, &table, &material(images(0))).unwrap();
+    assert_eq!(
+        same.report, same.baseline,
+        "nothing was trained, so nothing is better or worse"
+    );
     recipe.epochs = 1;
-    let trained = retrain(&recipe, blobs.edge(), &images(40), &routing, &device).unwrap();
+    let trained = run(&recipe, &table, &material(images(8))).unwrap();
     let candidate = &trained.candidate;
-    EdgeNetwork::load(EdgeBlobs { main: &blobs.main, adaptive: &candidate.adaptive, extension: &candidate.extension }).unwrap();
+    EdgeNetwork::load(EdgeBlobs {
+        main: &blobs.main,
+        adaptive: &candidate.adaptive,
+        extension: &candidate.extension,
+    })
+    .unwrap();
     assert_ne!(candidate.adaptive, blobs.adaptive);
-    assert!(retrain(&recipe, blobs.edge(), &images(5), &routing, &device).is_err());
+    let few = Material {
+        labelled: images(5),
+        collected: images(5),
+    };
+    let error = run(&recipe, &table, &few).unwrap_err().to_string();
+    assert!(error.contains("10 images are too few"), "{error}");
 }
 
 /// `MEANET_WEIGHTS` names a folder with networks that others trained, and `golden.json` with logits of theirs for the first
@@ -215,22 +302,35 @@ fn networks_of_others_give_the_logits_they_should() {
     };
     let golden: serde_json::Value =
         serde_json::from_slice(&std::fs::read(Path::new(&weights).join("golden.json")).unwrap()).unwrap();
-    let images = meanet_data::cifar100_test(Path::new(&data)).unwrap().0.select(&[0, 1, 2, 3]);
+    let images = meanet_data::cifar100_test(Path::new(&data))
+        .unwrap()
+        .0
+        .select(&[0, 1, 2, 3]);
     let batch = ImageBatch::from_bytes(32, 32, images.pixels).unwrap();
-    for (file, backbone) in
-        [("cifar100-resnet20", "ResNet20"), ("cifar100-resnet32", "ResNet32"), ("cifar100-resnet56", "ResNet56")]
-    {
+    for (file, backbone) in [
+        ("cifar100-resnet20", "ResNet20"),
+        ("cifar100-resnet32", "ResNet32"),
+        ("cifar100-resnet56", "ResNet56"),
+    ] {
         let bytes = std::fs::read(Path::new(&weights).join(file).with_extension("safetensors")).unwrap();
         let backbone = backbone.parse().unwrap();
         let blob = import_pytorch(&bytes, backbone, 100, InputSpec::cifar100(), Block::Cloud).unwrap();
         let logits = CloudNetwork::load(&blob).unwrap().logits(&batch).unwrap();
-        for (row, wanted) in logits.iter().zip(golden[file]["first5_logits"].as_array().unwrap()) {
+        for (row, wanted) in logits
+            .iter()
+            .zip(golden[file]["first5_logits"].as_array().unwrap())
+        {
             for (found, wanted) in row.iter().zip(wanted.as_array().unwrap()) {
-                assert!((f64::from(*found) - wanted.as_f64().unwrap()).abs() < 1e-3, "{file}: {found} {wanted}");
+                assert!(
+                    (f64::from(*found) - wanted.as_f64().unwrap()).abs() < 1e-3,
+                    "{file}: {found} {wanted}"
+                );
             }
         }
         let other = "ResNet44".parse().unwrap();
-        let error = import_pytorch(&bytes, other, 100, InputSpec::cifar100(), Block::Cloud).unwrap_err().to_string();
+        let error = import_pytorch(&bytes, other, 100, InputSpec::cifar100(), Block::Cloud)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("layer"), "{error}");
     }
 }
@@ -241,8 +341,11 @@ fn the_shipped_model_loads_and_says_what_it_is() {
     let (manifest, _, blobs) = Manifest::open(&folder).unwrap();
     let edge = EdgeNetwork::load(blobs.edge()).unwrap();
     let cloud = CloudNetwork::load(blobs.cloud.as_deref().unwrap()).unwrap();
-    assert_eq!((edge.classes(), cloud.classes()), (manifest.classes, manifest.classes));
-    assert_eq!(edge.hard_classes(), manifest.hard_classes);
+    assert_eq!(
+        (edge.classes(), cloud.classes()),
+        (manifest.classes, manifest.classes)
+    );
+    HardClasses::new(&manifest.hard_classes, edge.outputs(), edge.classes()).unwrap();
     assert_eq!((edge.input(), cloud.input()), (&manifest.input, &manifest.input));
     let bytes = blobs.main.len() + blobs.adaptive.len() + blobs.extension.len();
     assert!(bytes < 5_000_000, "{bytes} bytes are too many for an edge");

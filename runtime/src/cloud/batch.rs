@@ -44,12 +44,26 @@ impl Batcher {
     /// Logits of `images` images, `[n][classes]`.
     pub(super) async fn logits(&self, pixels: Vec<u8>, images: usize) -> Result<Vec<Vec<f32>>, ApiError> {
         let (reply, answer) = oneshot::channel();
-        self.sender.try_send(Job { pixels, images, reply }).map_err(|error| match error {
-            TrySendError::Full(_) => ApiError::busy("the cloud has as much to compute as it takes: send again later"),
-            TrySendError::Disconnected(_) => ApiError::unavailable("the compute thread has ended"),
-        })?;
-        let internal = |message| ApiError { status: StatusCode::INTERNAL_SERVER_ERROR, message };
-        answer.await.map_err(|_| ApiError::unavailable("the compute thread has ended"))?.map_err(internal)
+        self.sender
+            .try_send(Job {
+                pixels,
+                images,
+                reply,
+            })
+            .map_err(|error| match error {
+                TrySendError::Full(_) => {
+                    ApiError::busy("the cloud has as much to compute as it takes: send again later")
+                }
+                TrySendError::Disconnected(_) => ApiError::unavailable("the compute thread has ended"),
+            })?;
+        let internal = |message| ApiError {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            message,
+        };
+        answer
+            .await
+            .map_err(|_| ApiError::unavailable("the compute thread has ended"))?
+            .map_err(internal)
     }
 }
 
@@ -92,7 +106,9 @@ fn answer(network: &CloudNetwork, jobs: Vec<Job>, max_batch: usize) {
     }
     let mut rows = all.into_iter();
     for job in jobs {
-        let result = failed.clone().map_or_else(|| Ok(rows.by_ref().take(job.images).collect()), Err);
+        let result = failed
+            .clone()
+            .map_or_else(|| Ok(rows.by_ref().take(job.images).collect()), Err);
         // A receiver that left in the meantime is no error.
         let _ = job.reply.send(result);
     }

@@ -15,12 +15,16 @@ use crate::protocol::ApiError;
 const CHUNK: usize = 64 * 1024;
 
 pub(super) async fn get(blobs: &Blobs, name: &str, range: Option<&str>) -> Result<reply::Response, ApiError> {
-    let digest: Digest = name.parse().map_err(|e: meanet_store::ParseDigestError| ApiError::malformed(e.to_string()))?;
+    let digest: Digest = name
+        .parse()
+        .map_err(|e: meanet_store::ParseDigestError| ApiError::malformed(e.to_string()))?;
     let blobs = blobs.clone();
     let opened = tokio::task::spawn_blocking(move || blobs.reader(&digest)).await;
     let (file, size) = match opened {
         Ok(Ok(opened)) => opened,
-        Ok(Err(BlobError::Missing { .. })) => return Err(ApiError::not_found(format!("no blob {digest} is in this store"))),
+        Ok(Err(BlobError::Missing { .. })) => {
+            return Err(ApiError::not_found(format!("no blob {digest} is in this store")));
+        }
         Ok(Err(error)) => return Err(broken(&error)),
         Err(error) => return Err(broken(&error)),
     };
@@ -28,7 +32,9 @@ pub(super) async fn get(blobs: &Blobs, name: &str, range: Option<&str>) -> Resul
         None => (0, size),
         Some(range) => bounds(range, size).ok_or_else(|| ApiError {
             status: StatusCode::RANGE_NOT_SATISFIABLE,
-            message: format!("Range: {range:?} is not within the {size} bytes of the blob; ask for bytes=N- or bytes=N-M"),
+            message: format!(
+                "Range: {range:?} is not within the {size} bytes of the blob; ask for bytes=N- or bytes=N-M"
+            ),
         })?,
     };
     let mut file = File::from_std(file);
@@ -40,9 +46,10 @@ pub(super) async fn get(blobs: &Blobs, name: &str, range: Option<&str>) -> Resul
         .header("accept-ranges", "bytes")
         .header("content-length", end - start);
     if range.is_some() {
-        response = response
-            .status(StatusCode::PARTIAL_CONTENT)
-            .header("content-range", format!("bytes {start}-{}/{size}", end.saturating_sub(1)));
+        response = response.status(StatusCode::PARTIAL_CONTENT).header(
+            "content-range",
+            format!("bytes {start}-{}/{size}", end.saturating_sub(1)),
+        );
     }
     let (parts, ()) = response.body(()).map_err(|e| broken(&e))?.into_parts();
     let mut reply = reply::stream(chunks(file, end - start)).into_response();
@@ -52,7 +59,10 @@ pub(super) async fn get(blobs: &Blobs, name: &str, range: Option<&str>) -> Resul
 }
 
 fn broken(error: &dyn std::error::Error) -> ApiError {
-    ApiError { status: StatusCode::INTERNAL_SERVER_ERROR, message: crate::report::words(error) }
+    ApiError {
+        status: StatusCode::INTERNAL_SERVER_ERROR,
+        message: crate::report::words(error),
+    }
 }
 
 /// First byte and the one after the last of `bytes=N-` or `bytes=N-M`.
@@ -87,7 +97,14 @@ mod tests {
         assert_eq!(bounds("bytes=0-", 10), Some((0, 10)));
         assert_eq!(bounds("bytes=4-6", 10), Some((4, 7)));
         assert_eq!(bounds("bytes=4-99", 10), Some((4, 10)));
-        for range in ["bytes=10-", "bytes=-5", "bytes=6-4", "rows=0-", "bytes=x-", "bytes=0-18446744073709551615"] {
+        for range in [
+            "bytes=10-",
+            "bytes=-5",
+            "bytes=6-4",
+            "rows=0-",
+            "bytes=x-",
+            "bytes=0-18446744073709551615",
+        ] {
             assert_eq!(bounds(range, 10), None, "{range}");
         }
     }

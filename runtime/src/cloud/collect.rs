@@ -33,7 +33,11 @@ impl Collector {
         let thread = thread::Builder::new().name("samples".to_owned()).spawn(move || {
             for sample in receiver {
                 if let Err(error) = writer.add(&sample) {
-                    if counted.failed.fetch_add(1, Ordering::Relaxed).is_multiple_of(1000) {
+                    if counted
+                        .failed
+                        .fetch_add(1, Ordering::Relaxed)
+                        .is_multiple_of(1000)
+                    {
                         warn!("failed to keep a sample: {}", crate::report::words(&error));
                     }
                 } else {
@@ -41,7 +45,11 @@ impl Collector {
                 }
             }
         })?;
-        Ok(Self { sender, thread, counts })
+        Ok(Self {
+            sender,
+            thread,
+            counts,
+        })
     }
 
     /// Whether the sample found room in the queue.

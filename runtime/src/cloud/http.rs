@@ -17,7 +17,9 @@ use warp::reply::{self, Reply, Response};
 use warp::{Filter, Rejection};
 
 use super::{Cloud, Network, blobs};
-use crate::protocol::{ApiError, InferRequest, InferResponse, Kind, Tensor, model_metadata, read_body, recover, server_metadata};
+use crate::protocol::{
+    ApiError, InferRequest, InferResponse, Kind, Tensor, model_metadata, read_body, recover, server_metadata,
+};
 
 /// Name of the one model.
 const MODEL: &str = "cloud";
@@ -30,7 +32,10 @@ const MAX_SIDE: usize = 1024;
 
 /// Serves until `token` is cancelled and the requests under way are answered.
 pub(super) async fn serve(listener: TcpListener, cloud: Arc<Cloud>, token: CancellationToken) {
-    let server = warp::serve(routes(cloud)).incoming(listener).graceful(token.clone().cancelled_owned()).run();
+    let server = warp::serve(routes(cloud))
+        .incoming(listener)
+        .graceful(token.clone().cancelled_owned())
+        .run();
     let patience = async {
         token.cancelled().await;
         tokio::time::sleep(DRAIN).await;
@@ -51,41 +56,66 @@ fn json(value: &impl serde::Serialize) -> Response {
 
 fn routes(cloud: Arc<Cloud>) -> BoxedFilter<(impl Reply,)> {
     let with = warp::any().map(move || Arc::clone(&cloud));
-    let server = warp::path!("v2").and(warp::get()).map(|| json(&server_metadata()));
-    let live = warp::path!("v2" / "health" / "live").and(warp::get()).map(|| json(&json!({"live": true})));
+    let server = warp::path!("v2")
+        .and(warp::get())
+        .map(|| json(&server_metadata()));
+    let live = warp::path!("v2" / "health" / "live")
+        .and(warp::get())
+        .map(|| json(&json!({"live": true})));
     // A store without a network is ready, too: edges fetch blobs from it.
-    let ready = warp::path!("v2" / "health" / "ready").and(warp::get()).map(|| json(&json!({"ready": true})));
-    let model = warp::path!("v2" / "models" / String).and(warp::get()).and(with.clone()).and_then(
-        |name: String, cloud: Arc<Cloud>| async move {
+    let ready = warp::path!("v2" / "health" / "ready")
+        .and(warp::get())
+        .map(|| json(&json!({"ready": true})));
+    let model = warp::path!("v2" / "models" / String)
+        .and(warp::get())
+        .and(with.clone())
+        .and_then(|name: String, cloud: Arc<Cloud>| async move {
             answer(network(&name, &cloud).map(|n| {
                 let outputs = [("logits", "FP32", vec![-1, i64::try_from(n.classes).unwrap_or(-1)])];
-                json(&model_metadata(&name, &n.digest.to_string(), [3, n.input.height, n.input.width], &outputs))
+                json(&model_metadata(
+                    &name,
+                    &n.digest.to_string(),
+                    [3, n.input.height, n.input.width],
+                    &outputs,
+                ))
             }))
-        },
-    );
-    let model_ready = warp::path!("v2" / "models" / String / "ready").and(warp::get()).and(with.clone()).and_then(
-        |name: String, cloud: Arc<Cloud>| async move {
+        });
+    let model_ready = warp::path!("v2" / "models" / String / "ready")
+        .and(warp::get())
+        .and(with.clone())
+        .and_then(|name: String, cloud: Arc<Cloud>| async move {
             answer(network(&name, &cloud).map(|_| json(&json!({"name": name, "ready": true}))))
-        },
-    );
+        });
     let body = warp::header::optional::<String>("content-type")
         .and(warp::header::optional::<u64>("content-length"))
         .and(warp::body::stream());
-    let infer_route = warp::path!("v2" / "models" / String / "infer").and(warp::post()).and(body).and(with.clone()).and_then(
-        |name: String, content_type: Option<String>, length: Option<u64>, stream, cloud: Arc<Cloud>| async move {
-            let result = async {
-                let network = network(&name, &cloud)?;
-                let kind = Kind::of(content_type.as_deref())?;
-                let body = read_body(length, stream).await?;
-                let request = kind.parse(&body)?;
-                let images = kind.images(&request, &body, &network.input)?;
-                infer(&cloud, network, request, &images).await
-            };
-            answer(result.await.map(|response| json(&response)))
-        },
-    );
-    let feedback_route =
-        warp::path!("v1" / "feedback").and(warp::post()).and(body).and(with.clone()).and_then(
+    let infer_route =
+        warp::path!("v2" / "models" / String / "infer")
+            .and(warp::post())
+            .and(body)
+            .and(with.clone())
+            .and_then(
+                |name: String,
+                 content_type: Option<String>,
+                 length: Option<u64>,
+                 stream,
+                 cloud: Arc<Cloud>| async move {
+                    let result = async {
+                        let network = network(&name, &cloud)?;
+                        let kind = Kind::of(content_type.as_deref())?;
+                        let body = read_body(length, stream).await?;
+                        let request = kind.parse(&body)?;
+                        let images = kind.images(&request, &body, &network.input)?;
+                        infer(&cloud, network, request, &images).await
+                    };
+                    answer(result.await.map(|response| json(&response)))
+                },
+            );
+    let feedback_route = warp::path!("v1" / "feedback")
+        .and(warp::post())
+        .and(body)
+        .and(with.clone())
+        .and_then(
             |content_type: Option<String>, length: Option<u64>, stream, cloud: Arc<Cloud>| async move {
                 let result = async {
                     let kind = Kind::of(content_type.as_deref())?;
@@ -100,12 +130,17 @@ fn routes(cloud: Arc<Cloud>) -> BoxedFilter<(impl Reply,)> {
         .and(warp::get())
         .and(warp::header::optional::<String>("range"))
         .and(with.clone())
-        .and_then(|name: String, range: Option<String>, cloud: Arc<Cloud>| async move {
-            answer(blobs::get(&cloud.blobs, &name, range.as_deref()).await)
+        .and_then(
+            |name: String, range: Option<String>, cloud: Arc<Cloud>| async move {
+                answer(blobs::get(&cloud.blobs, &name, range.as_deref()).await)
+            },
+        );
+    let metrics = warp::path!("metrics")
+        .and(warp::get())
+        .and(with)
+        .map(|cloud: Arc<Cloud>| {
+            reply::with_header(text(&cloud), "content-type", "text/plain; version=0.0.4").into_response()
         });
-    let metrics = warp::path!("metrics").and(warp::get()).and(with).map(|cloud: Arc<Cloud>| {
-        reply::with_header(text(&cloud), "content-type", "text/plain; version=0.0.4").into_response()
-    });
     server
         .or(live)
         .unify()
@@ -129,10 +164,14 @@ fn routes(cloud: Arc<Cloud>) -> BoxedFilter<(impl Reply,)> {
 
 fn network<'a>(name: &str, cloud: &'a Cloud) -> Result<&'a Network, ApiError> {
     if name != MODEL {
-        return Err(ApiError::not_found(format!("no model is named {name:?}; the cloud serves {MODEL:?}")));
+        return Err(ApiError::not_found(format!(
+            "no model is named {name:?}; the cloud serves {MODEL:?}"
+        )));
     }
     cloud.network.as_ref().ok_or_else(|| {
-        ApiError::unavailable("no network is in service here, only the store: it was started without --weights")
+        ApiError::unavailable(
+            "no network is in service here, only the store: it was started without --weights",
+        )
     })
 }
 
@@ -145,7 +184,9 @@ async fn infer(
     let rows: Vec<Vec<u8>> = (0..images.len()).filter_map(|row| images.bytes(row)).collect();
     let logits = network.batcher.logits(rows.concat(), rows.len()).await?;
     if logits.len() != rows.len() || logits.iter().flatten().any(|v| !v.is_finite()) {
-        return Err(ApiError::unavailable("the cloud's network gave no usable answer for these images"));
+        return Err(ApiError::unavailable(
+            "the cloud's network gave no usable answer for these images",
+        ));
     }
     keep(cloud, network, &request.parameters, rows, &logits);
     let shape = vec![logits.len(), network.classes];
@@ -159,20 +200,39 @@ async fn infer(
 }
 
 /// Offers what an edge sent to the collection. Requests of others, without `edge_labels`, are not kept.
-fn keep(cloud: &Cloud, network: &Network, said: &Map<String, Value>, rows: Vec<Vec<u8>>, logits: &[Vec<f32>]) {
-    let list = |name: &str| said.get(name).and_then(Value::as_array).filter(|list| list.len() == rows.len());
-    let (Some(labels), Some(scores)) = (list("edge_labels"), list("edge_scores")) else { return };
+fn keep(
+    cloud: &Cloud,
+    network: &Network,
+    said: &Map<String, Value>,
+    rows: Vec<Vec<u8>>,
+    logits: &[Vec<f32>],
+) {
+    let list = |name: &str| {
+        said.get(name)
+            .and_then(Value::as_array)
+            .filter(|list| list.len() == rows.len())
+    };
+    let (Some(labels), Some(scores)) = (list("edge_labels"), list("edge_scores")) else {
+        return;
+    };
     let of_edge: Vec<(Option<u32>, f32)> = labels
         .iter()
         .zip(scores)
         .map(|(label, score)| {
-            let label = label.as_u64().and_then(|l| u32::try_from(l).ok()).filter(|&l| (l as usize) < network.classes);
+            let label = label
+                .as_u64()
+                .and_then(|l| u32::try_from(l).ok())
+                .filter(|&l| (l as usize) < network.classes);
             (label, score.as_f64().unwrap_or_default() as f32)
         })
         .collect();
     for ((pixels, logits), (edge_label, edge_score)) in rows.into_iter().zip(logits).zip(of_edge) {
         let Ok(p) = softmax(logits) else { continue };
-        let best = p.iter().copied().enumerate().fold((0, 0.0), |best, (i, v)| if v > best.1 { (i, v) } else { best });
+        let best = p
+            .iter()
+            .copied()
+            .enumerate()
+            .fold((0, 0.0), |best, (i, v)| if v > best.1 { (i, v) } else { best });
         cloud.samples.offer(Sample {
             height: network.input.height as u32,
             width: network.input.width as u32,
@@ -189,18 +249,44 @@ fn keep(cloud: &Cloud, network: &Network, said: &Map<String, Value>, rows: Vec<V
 /// Labelled images: an inference request with `parameters.labels`, one class an image.
 fn feedback(cloud: &Cloud, kind: Kind, request: &InferRequest, body: &[u8]) -> Result<usize, ApiError> {
     let classes = cloud.network.as_ref().map_or(MAX_CLASSES, |n| n.classes);
-    let wrong = || ApiError::malformed(format!("parameters.labels: give one class below {classes} for each image"));
-    let labels = request.parameters.get("labels").and_then(Value::as_array).ok_or_else(wrong)?;
+    let wrong = || {
+        ApiError::malformed(format!(
+            "parameters.labels: give one class below {classes} for each image"
+        ))
+    };
+    let labels = request
+        .parameters
+        .get("labels")
+        .and_then(Value::as_array)
+        .ok_or_else(wrong)?;
     let labels: Vec<u32> = labels
         .iter()
-        .map(|l| l.as_u64().and_then(|l| u32::try_from(l).ok()).filter(|&l| (l as usize) < classes).ok_or_else(wrong))
+        .map(|l| {
+            l.as_u64()
+                .and_then(|l| u32::try_from(l).ok())
+                .filter(|&l| (l as usize) < classes)
+                .ok_or_else(wrong)
+        })
         .collect::<Result<_, _>>()?;
-    let spec = match (&cloud.network, request.inputs.first().map(|input| input.shape.as_slice())) {
+    let spec = match (
+        &cloud.network,
+        request.inputs.first().map(|input| input.shape.as_slice()),
+    ) {
         (Some(network), _) => network.input.clone(),
-        (None, Some(&[_, 3, height, width])) if (1..=MAX_SIDE).contains(&height) && (1..=MAX_SIDE).contains(&width) => {
-            InputSpec { height, width, ..InputSpec::cifar100() }
+        (None, Some(&[_, 3, height, width]))
+            if (1..=MAX_SIDE).contains(&height) && (1..=MAX_SIDE).contains(&width) =>
+        {
+            InputSpec {
+                height,
+                width,
+                ..InputSpec::cifar100()
+            }
         }
-        (None, _) => return Err(ApiError::malformed("inputs[0].shape: give pixels as [n, 3, height, width]")),
+        (None, _) => {
+            return Err(ApiError::malformed(
+                "inputs[0].shape: give pixels as [n, 3, height, width]",
+            ));
+        }
     };
     let images = kind.images(request, body, &spec)?;
     if images.len() != labels.len() {
@@ -232,7 +318,11 @@ fn text(cloud: &Cloud) -> String {
         ("meanet_samples_dropped_total", &counts.dropped),
         ("meanet_samples_failed_total", &counts.failed),
     ] {
-        let _ = writeln!(out, "# TYPE {name} counter\n{name} {}", value.load(Ordering::Relaxed));
+        let _ = writeln!(
+            out,
+            "# TYPE {name} counter\n{name} {}",
+            value.load(Ordering::Relaxed)
+        );
     }
     out
 }

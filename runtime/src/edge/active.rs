@@ -23,7 +23,12 @@ pub(super) struct Loaded {
 impl Active {
     pub(super) fn new(name: String, spec: MEANetRevisionSpec, network: Arc<Loaded>) -> Self {
         let routing = routing(&spec.routing);
-        Self { name, spec, routing, network }
+        Self {
+            name,
+            spec,
+            routing,
+            network,
+        }
     }
 
     /// The same network under another revision's routing, where the weights are the same.

@@ -22,13 +22,18 @@ impl Pool {
         let receiver = Arc::new(Mutex::new(receiver));
         for number in 0..threads {
             let receiver = Arc::clone(&receiver);
-            thread::Builder::new().name(format!("compute-{number}")).spawn(move || work(&receiver))?;
+            thread::Builder::new()
+                .name(format!("compute-{number}"))
+                .spawn(move || work(&receiver))?;
         }
         Ok(Self(sender))
     }
 
     /// Runs `job` on a compute thread, unless nobody waits for it any more when its turn comes.
-    pub(super) async fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
         let (reply, answer) = oneshot::channel();
         let job: Job = Box::new(move || {
             if !reply.is_closed() {
@@ -38,7 +43,9 @@ impl Pool {
         });
         match self.0.try_send(job) {
             Ok(()) => {}
-            Err(TrySendError::Full(_)) => return Err(ApiError::busy("all compute threads are busy: send again later")),
+            Err(TrySendError::Full(_)) => {
+                return Err(ApiError::busy("all compute threads are busy: send again later"));
+            }
             Err(TrySendError::Disconnected(_)) => return Err(ended()),
         }
         answer.await.map_err(|_| ended())

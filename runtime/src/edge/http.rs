@@ -19,7 +19,10 @@ const DRAIN: Duration = Duration::from_secs(20);
 
 /// Serves until `token` is cancelled and the requests under way are answered.
 pub(super) async fn serve(listener: TcpListener, edge: Arc<Edge>, token: CancellationToken) {
-    let server = warp::serve(routes(edge)).incoming(listener).graceful(token.clone().cancelled_owned()).run();
+    let server = warp::serve(routes(edge))
+        .incoming(listener)
+        .graceful(token.clone().cancelled_owned())
+        .run();
     let patience = async {
         token.cancelled().await;
         tokio::time::sleep(DRAIN).await;
@@ -43,21 +46,32 @@ pub(super) fn routes(edge: Arc<Edge>) -> BoxedFilter<(impl Reply,)> {
         let edge = Arc::clone(&edge);
         warp::any().map(move || Arc::clone(&edge))
     };
-    let server = warp::path!("v2").and(warp::get()).map(|| json(&server_metadata()));
-    let live = warp::path!("v2" / "health" / "live").and(warp::get()).map(|| json(&json!({"live": true})));
+    let server = warp::path!("v2")
+        .and(warp::get())
+        .map(|| json(&server_metadata()));
+    let live = warp::path!("v2" / "health" / "live")
+        .and(warp::get())
+        .map(|| json(&json!({"live": true})));
     let ready = warp::path!("v2" / "health" / "ready")
         .and(warp::get())
         .and(with.clone())
-        .and_then(|edge: Arc<Edge>| async move { answer(edge.active().map(|_| json(&json!({"ready": true})))) });
+        .and_then(
+            |edge: Arc<Edge>| async move { answer(edge.active().map(|_| json(&json!({"ready": true})))) },
+        );
     let model = warp::path!("v2" / "models" / String)
         .and(warp::get())
         .and(with.clone())
         .and_then(|name: String, edge: Arc<Edge>| async move { answer(metadata(&name, &edge)) });
-    let model_ready = warp::path!("v2" / "models" / String / "ready").and(warp::get()).and(with.clone()).and_then(
-        |name: String, edge: Arc<Edge>| async move {
-            answer(known(&name, &edge).and_then(|()| edge.active()).map(|_| json(&json!({"name": name, "ready": true}))))
-        },
-    );
+    let model_ready = warp::path!("v2" / "models" / String / "ready")
+        .and(warp::get())
+        .and(with.clone())
+        .and_then(|name: String, edge: Arc<Edge>| async move {
+            answer(
+                known(&name, &edge)
+                    .and_then(|()| edge.active())
+                    .map(|_| json(&json!({"name": name, "ready": true}))),
+            )
+        });
     let infer = warp::path!("v2" / "models" / String / "infer")
         .and(warp::post())
         .and(warp::header::optional::<String>("content-type"))
@@ -81,10 +95,13 @@ pub(super) fn routes(edge: Arc<Edge>) -> BoxedFilter<(impl Reply,)> {
                 answer(result.map(|response| json(&response)))
             },
         );
-    let metrics = warp::path!("metrics").and(warp::get()).and(with).map(|edge: Arc<Edge>| {
-        let text = edge.stats.text(edge.slot.get().as_deref());
-        reply::with_header(text, "content-type", "text/plain; version=0.0.4").into_response()
-    });
+    let metrics = warp::path!("metrics")
+        .and(warp::get())
+        .and(with)
+        .map(|edge: Arc<Edge>| {
+            let text = edge.stats.text(edge.slot.get().as_deref());
+            reply::with_header(text, "content-type", "text/plain; version=0.0.4").into_response()
+        });
     server
         .or(live)
         .unify()
@@ -106,7 +123,10 @@ fn known(name: &str, edge: &Edge) -> Result<(), ApiError> {
     if name == edge.model {
         Ok(())
     } else {
-        Err(ApiError::not_found(format!("no model is named {name:?}; this edge serves {:?}", edge.model)))
+        Err(ApiError::not_found(format!(
+            "no model is named {name:?}; this edge serves {:?}",
+            edge.model
+        )))
     }
 }
 
@@ -121,5 +141,10 @@ fn metadata(name: &str, edge: &Edge) -> Result<Response, ApiError> {
         ("score", "FP32", vec![-1]),
         ("degraded", "BOOL", vec![-1]),
     ];
-    Ok(json(&model_metadata(name, &active.name, [3, input.height, input.width], &outputs)))
+    Ok(json(&model_metadata(
+        name,
+        &active.name,
+        [3, input.height, input.width],
+        &outputs,
+    )))
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use meanet_method::{AfterMain, Answer, Exit, LocalAnswer, WhenUnavailable, after_main, local_answer, softmax};
+use meanet_method::{
+    AfterMain, Answer, Exit, LocalAnswer, WhenUnavailable, after_main, local_answer, softmax,
+};
 use meanet_net::{ImageBatch, InputSpec, MainPass};
 use serde_json::{Map, Value, json};
 use tracing::debug;
@@ -46,7 +48,10 @@ struct Final {
 }
 
 fn internal(error: &dyn std::error::Error) -> ApiError {
-    ApiError { status: StatusCode::INTERNAL_SERVER_ERROR, message: words(error) }
+    ApiError {
+        status: StatusCode::INTERNAL_SERVER_ERROR,
+        message: words(error),
+    }
 }
 
 fn first_pass(active: &Active, images: ImageBatch) -> Result<Pass, ApiError> {
@@ -56,10 +61,16 @@ fn first_pass(active: &Active, images: ImageBatch) -> Result<Pass, ApiError> {
     for logits in &main.logits {
         let read = after_main(logits, &active.routing, &network.hard).map_err(|e| internal(&e))?;
         let local = (read.next == AfterMain::Answer || !read.hard).then(|| read.main.clone());
-        rows.push(Row { offload: read.next == AfterMain::Offload, local, main: read });
+        rows.push(Row {
+            offload: read.next == AfterMain::Offload,
+            local,
+            main: read,
+        });
     }
     let mut pass = Pass { images, main, rows };
-    let chosen: Vec<usize> = (0..pass.rows.len()).filter(|&i| pass.rows[i].main.next == AfterMain::Extend).collect();
+    let chosen: Vec<usize> = (0..pass.rows.len())
+        .filter(|&i| pass.rows[i].main.next == AfterMain::Extend)
+        .collect();
     extend(active, &mut pass, &chosen, true)?;
     Ok(pass)
 }
@@ -67,7 +78,10 @@ fn first_pass(active: &Active, images: ImageBatch) -> Result<Pass, ApiError> {
 /// Asks the extension about the `chosen` rows. Where `may_offload`, its own doubt sends a row on to the cloud.
 fn extend(active: &Active, pass: &mut Pass, chosen: &[usize], may_offload: bool) -> Result<(), ApiError> {
     let network = &active.network;
-    let logits = network.edge.extension(&pass.main, &pass.images, chosen).map_err(|e| internal(&e))?;
+    let logits = network
+        .edge
+        .extension(&pass.main, &pass.images, chosen)
+        .map_err(|e| internal(&e))?;
     for (&row, logits) in chosen.iter().zip(&logits) {
         let row = &mut pass.rows[row];
         let (answer, unsure) =
@@ -90,20 +104,25 @@ impl Edge {
         let pass = {
             let active = Arc::clone(&active);
             self.compute
-                .run(move || decode(active.network.edge.input()).and_then(|images| first_pass(&active, images)))
+                .run(move || {
+                    decode(active.network.edge.input()).and_then(|images| first_pass(&active, images))
+                })
                 .await??
         };
         let answers = self.second_pass(&active, pass).await?;
         let range = active.routing.score.range(active.network.edge.classes());
         for answer in &answers {
-            self.stats.answered(answer.answer.exit, answer.degraded, answer.score / range);
+            self.stats
+                .answered(answer.answer.exit, answer.degraded, answer.score / range);
         }
         self.stats.took(began.elapsed());
         Ok(response(&self.model, id, &active.name, &answers))
     }
 
     pub(super) fn active(&self) -> Result<Arc<Active>, ApiError> {
-        self.slot.get().ok_or_else(|| ApiError::unavailable("no revision is in service on this node yet: see its MEANetNode"))
+        self.slot.get().ok_or_else(|| {
+            ApiError::unavailable("no revision is in service on this node yet: see its MEANetNode")
+        })
     }
 
     /// The cloud's turn, and the edge's again where the cloud did not answer.
@@ -127,7 +146,10 @@ impl Edge {
                         )));
                     }
                     degraded = true;
-                    let missing: Vec<usize> = unsure.into_iter().filter(|&i| pass.rows[i].local.is_none()).collect();
+                    let missing: Vec<usize> = unsure
+                        .into_iter()
+                        .filter(|&i| pass.rows[i].local.is_none())
+                        .collect();
                     if !missing.is_empty() {
                         let active = Arc::clone(active);
                         pass = self
@@ -156,19 +178,35 @@ impl Edge {
             .iter()
             .filter_map(|&row| {
                 let (main, score) = (&pass.rows[row].main.main, pass.rows[row].main.score);
-                Some(Unsure { pixels: pass.images.bytes(row)?, label: main.label, score })
+                Some(Unsure {
+                    pixels: pass.images.bytes(row)?,
+                    label: main.label,
+                    score,
+                })
             })
             .collect();
         let timeout = active.spec.routing.cloud_timeout.get();
         let size = [input.height, input.width];
         let classes = active.network.edge.classes();
-        let logits = self.cloud.logits(images, size, classes, timeout).await.map_err(|e| words(&e))?;
+        let logits = self
+            .cloud
+            .logits(images, size, classes, timeout)
+            .await
+            .map_err(|e| words(&e))?;
         logits
             .iter()
             .map(|logits| {
                 let p = softmax(logits).map_err(|e| e.to_string())?;
-                let best = p.iter().copied().enumerate().fold((0, 0.0), |best, (i, v)| if v > best.1 { (i, v) } else { best });
-                Ok(Answer { label: best.0 as u32, confidence: best.1, exit: Exit::Cloud })
+                let best = p
+                    .iter()
+                    .copied()
+                    .enumerate()
+                    .fold((0, 0.0), |best, (i, v)| if v > best.1 { (i, v) } else { best });
+                Ok(Answer {
+                    label: best.0 as u32,
+                    confidence: best.1,
+                    exit: Exit::Cloud,
+                })
             })
             .collect()
     }

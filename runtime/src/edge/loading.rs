@@ -35,7 +35,11 @@ pub(super) enum LoadError {
     #[snafu(display("{source}"))]
     Cache { source: BlobError },
     #[snafu(display("failed to fetch blob {digest} from {url}: {reason}"))]
-    Fetch { digest: Digest, url: String, reason: String },
+    Fetch {
+        digest: Digest,
+        url: String,
+        reason: String,
+    },
     #[snafu(display("{source}"))]
     Weights { source: WeightsError },
     #[snafu(display("{source}"))]
@@ -66,7 +70,12 @@ struct Saved {
 impl Loader {
     pub(super) fn open(folder: &Path, store_url: &str, client: reqwest::Client) -> Result<Self, BlobError> {
         let blobs = Blobs::open(folder)?;
-        Ok(Self { folder: folder.to_owned(), blobs, store_url: store_url.trim_end_matches('/').to_owned(), client })
+        Ok(Self {
+            folder: folder.to_owned(),
+            blobs,
+            store_url: store_url.trim_end_matches('/').to_owned(),
+            client,
+        })
     }
 
     /// What served before the process was restarted, from the cache alone.
@@ -77,8 +86,10 @@ impl Loader {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(LoadError::State { path, source }),
         };
-        let saved: Saved = serde_json::from_slice(&bytes)
-            .map_err(|e| LoadError::State { path, source: io::Error::new(io::ErrorKind::InvalidData, e) })?;
+        let saved: Saved = serde_json::from_slice(&bytes).map_err(|e| LoadError::State {
+            path,
+            source: io::Error::new(io::ErrorKind::InvalidData, e),
+        })?;
         let network = load(&self.blobs, &saved.spec)?;
         Ok(Some(Active::new(saved.name, saved.spec, Arc::new(network))))
     }
@@ -99,8 +110,9 @@ impl Loader {
             }
         }
         let (blobs, wanted) = (self.blobs.clone(), spec.clone());
-        let network =
-            tokio::task::spawn_blocking(move || load(&blobs, &wanted)).await.map_err(|_| LoadError::Thread)??;
+        let network = tokio::task::spawn_blocking(move || load(&blobs, &wanted))
+            .await
+            .map_err(|_| LoadError::Thread)??;
         Ok(Active::new(name.to_owned(), spec.clone(), Arc::new(network)))
     }
 
@@ -110,7 +122,12 @@ impl Loader {
             match self.receive(digest, &mut bytes).await {
                 Ok(()) => break,
                 Err(reason) if attempt >= TRIES => {
-                    return FetchSnafu { digest, url: &self.store_url, reason }.fail();
+                    return FetchSnafu {
+                        digest,
+                        url: &self.store_url,
+                        reason,
+                    }
+                    .fail();
                 }
                 Err(reason) => {
                     warn!(%digest, reason, "the blob is fetched again");
@@ -133,7 +150,9 @@ impl Loader {
         if !bytes.is_empty() {
             request = request.header("Range", format!("bytes={}-", bytes.len()));
         }
-        let response = tokio::time::timeout(SILENCE, request.send()).await.map_err(late)?;
+        let response = tokio::time::timeout(SILENCE, request.send())
+            .await
+            .map_err(late)?;
         let mut response = response.map_err(|e| crate::report::words(&e))?;
         match response.status().as_u16() {
             206 => {}
@@ -142,11 +161,16 @@ impl Loader {
             416 => return Ok(()),
             status => {
                 let text = response.text().await.unwrap_or_default();
-                return Err(format!("status {status}: {}", text.chars().take(200).collect::<String>()));
+                return Err(format!(
+                    "status {status}: {}",
+                    text.chars().take(200).collect::<String>()
+                ));
             }
         }
-        while let Some(chunk) =
-            tokio::time::timeout(SILENCE, response.chunk()).await.map_err(late)?.map_err(|e| crate::report::words(&e))?
+        while let Some(chunk) = tokio::time::timeout(SILENCE, response.chunk())
+            .await
+            .map_err(late)?
+            .map_err(|e| crate::report::words(&e))?
         {
             if (bytes.len() + chunk.len()) as u64 > MAX_BLOB {
                 return Err(format!("it has more than {MAX_BLOB} bytes"));
@@ -157,14 +181,26 @@ impl Loader {
     }
 
     /// Remembers what serves now, and forgets blobs that neither it nor `previous` needs.
-    pub(super) fn remember(&self, active: &Active, previous: Option<&MEANetRevisionSpec>) -> Result<(), LoadError> {
+    pub(super) fn remember(
+        &self,
+        active: &Active,
+        previous: Option<&MEANetRevisionSpec>,
+    ) -> Result<(), LoadError> {
         let path = self.folder.join(ACTIVE);
-        let saved = Saved { name: active.name.clone(), spec: active.spec.clone() };
-        let state = |source: io::Error| LoadError::State { path: path.clone(), source };
+        let saved = Saved {
+            name: active.name.clone(),
+            spec: active.spec.clone(),
+        };
+        let state = |source: io::Error| LoadError::State {
+            path: path.clone(),
+            source,
+        };
         let text = serde_json::to_vec(&saved).map_err(|e| state(e.into()))?;
         let unfinished = self.folder.join(format!("{ACTIVE}.new"));
         fs::write(&unfinished, text).map_err(state)?;
-        fs::File::open(&unfinished).and_then(|file| file.sync_all()).map_err(state)?;
+        fs::File::open(&unfinished)
+            .and_then(|file| file.sync_all())
+            .map_err(state)?;
         fs::rename(&unfinished, &path).map_err(state)?;
         let mut keep = BTreeSet::from(digests(&active.spec)?);
         if let Some(previous) = previous {
@@ -177,26 +213,50 @@ impl Loader {
 
 fn digests(spec: &MEANetRevisionSpec) -> Result<[Digest; 3], LoadError> {
     let parse = |text: &str| text.parse().context(NameSnafu);
-    Ok([parse(&spec.weights.main)?, parse(&spec.weights.adaptive)?, parse(&spec.weights.extension)?])
+    Ok([
+        parse(&spec.weights.main)?,
+        parse(&spec.weights.adaptive)?,
+        parse(&spec.weights.extension)?,
+    ])
 }
 
 fn load(blobs: &Blobs, spec: &MEANetRevisionSpec) -> Result<Loaded, LoadError> {
-    let [main, adaptive, extension] = digests(spec)?.map(|digest| blobs.get(&digest, MAX_BLOB).context(CacheSnafu));
+    let [main, adaptive, extension] =
+        digests(spec)?.map(|digest| blobs.get(&digest, MAX_BLOB).context(CacheSnafu));
     let (main, adaptive, extension) = (main?, adaptive?, extension?);
-    let edge = EdgeNetwork::load(EdgeBlobs { main: &main, adaptive: &adaptive, extension: &extension })
-        .context(WeightsSnafu)?;
+    let edge = EdgeNetwork::load(EdgeBlobs {
+        main: &main,
+        adaptive: &adaptive,
+        extension: &extension,
+    })
+    .context(WeightsSnafu)?;
     let (model, card) = (&spec.model, edge.card());
     ensure!(
         card.backbone.to_string() == model.backbone.as_str(),
-        UnlikeSnafu { reason: format!("they are of {}, the revision says {}", card.backbone, model.backbone.as_str()) }
+        UnlikeSnafu {
+            reason: format!(
+                "they are of {}, the revision says {}",
+                card.backbone,
+                model.backbone.as_str()
+            )
+        }
     );
     ensure!(
         usize::try_from(model.classes) == Ok(edge.classes()),
-        UnlikeSnafu { reason: format!("they tell {} classes apart, the revision says {}", edge.classes(), model.classes) }
+        UnlikeSnafu {
+            reason: format!(
+                "they tell {} classes apart, the revision says {}",
+                edge.classes(),
+                model.classes
+            )
+        }
     );
-    let same = edge.hard_classes().len() == spec.hard_classes.len()
-        && edge.hard_classes().iter().zip(&spec.hard_classes).all(|(&a, &b)| i64::from(a) == i64::from(b));
-    ensure!(same, UnlikeSnafu { reason: "the extension was trained for other hard classes than the revision names" });
-    let hard = HardClasses::new(edge.hard_classes(), edge.classes()).context(TableSnafu)?;
+    // A negative class is none of the model's, and is refused as such.
+    let table: Vec<u32> = spec
+        .hard_classes
+        .iter()
+        .map(|&class| u32::try_from(class).unwrap_or(u32::MAX))
+        .collect();
+    let hard = HardClasses::new(&table, edge.outputs(), edge.classes()).context(TableSnafu)?;
     Ok(Loaded { edge, hard })
 }

@@ -78,7 +78,11 @@ impl Breaker {
 
 impl Cloud {
     pub(super) fn new(client: reqwest::Client, model_url: &str) -> Self {
-        Self { client, url: format!("{}/infer", model_url.trim_end_matches('/')), breaker: Mutex::default() }
+        Self {
+            client,
+            url: format!("{}/infer", model_url.trim_end_matches('/')),
+            breaker: Mutex::default(),
+        }
     }
 
     /// Logits of the cloud for images of `[3, height, width]`, `[n, classes]`, or an error within `timeout`.
@@ -89,12 +93,21 @@ impl Cloud {
         classes: usize,
         timeout: Duration,
     ) -> Result<Vec<Vec<f32>>, OffloadError> {
-        ensure!(self.breaker.lock().unwrap_or_else(PoisonError::into_inner).admit(Instant::now()), LeftAloneSnafu);
+        ensure!(
+            self.breaker
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .admit(Instant::now()),
+            LeftAloneSnafu
+        );
         let result = match tokio::time::timeout(timeout, self.ask(images, [height, width], classes)).await {
             Ok(result) => result,
             Err(_) => LateSnafu { timeout }.fail(),
         };
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner).record(result.is_ok(), Instant::now());
+        self.breaker
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .record(result.is_ok(), Instant::now());
         result
     }
 
@@ -106,26 +119,54 @@ impl Cloud {
     ) -> Result<Vec<Vec<f32>>, OffloadError> {
         let n = images.len();
         let (labels, scores): (Vec<u32>, Vec<f32>) = images.iter().map(|i| (i.label, i.score)).unzip();
-        let data: Vec<Value> = images.into_iter().flat_map(|i| i.pixels).map(Value::from).collect();
+        let data: Vec<Value> = images
+            .into_iter()
+            .flat_map(|i| i.pixels)
+            .map(Value::from)
+            .collect();
         let mut request = InferRequest {
-            inputs: vec![Tensor::new("image", "UINT8", vec![n, 3, height, width], Value::Array(data))],
+            inputs: vec![Tensor::new(
+                "image",
+                "UINT8",
+                vec![n, 3, height, width],
+                Value::Array(data),
+            )],
             ..InferRequest::default()
         };
         request.parameters.insert("edge_labels".to_owned(), json!(labels));
         request.parameters.insert("edge_scores".to_owned(), json!(scores));
-        let mut response = self.client.post(&self.url).json(&request).send().await.context(ReachSnafu)?;
+        let mut response = self
+            .client
+            .post(&self.url)
+            .json(&request)
+            .send()
+            .await
+            .context(ReachSnafu)?;
         let status = response.status();
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.context(ReachSnafu)? {
-            ensure!(body.len() + chunk.len() <= MAX_ANSWER, AnswerSnafu { reason: "it is too long" });
+            ensure!(
+                body.len() + chunk.len() <= MAX_ANSWER,
+                AnswerSnafu {
+                    reason: "it is too long"
+                }
+            );
             body.extend_from_slice(&chunk);
         }
         if !status.is_success() {
-            let text = String::from_utf8_lossy(&body).chars().take(200).collect::<String>();
-            return StatusSnafu { status: status.as_u16(), text }.fail();
+            let text = String::from_utf8_lossy(&body)
+                .chars()
+                .take(200)
+                .collect::<String>();
+            return StatusSnafu {
+                status: status.as_u16(),
+                text,
+            }
+            .fail();
         }
-        let answer: InferResponse =
-            serde_json::from_slice(&body).map_err(|e| OffloadError::Answer { reason: e.to_string() })?;
+        let answer: InferResponse = serde_json::from_slice(&body).map_err(|e| OffloadError::Answer {
+            reason: e.to_string(),
+        })?;
         logits(&answer, n, classes)
     }
 }
@@ -136,9 +177,12 @@ fn logits(answer: &InferResponse, n: usize, classes: usize) -> Result<Vec<Vec<f3
         .outputs
         .iter()
         .find(|t| t.shape == [n, classes])
-        .context(AnswerSnafu { reason: format!("no output has the shape [{n}, {classes}]") })?;
-    let values =
-        tensor.floats().context(AnswerSnafu { reason: format!("{} holds what is no finite number", tensor.name) })?;
+        .context(AnswerSnafu {
+            reason: format!("no output has the shape [{n}, {classes}]"),
+        })?;
+    let values = tensor.floats().context(AnswerSnafu {
+        reason: format!("{} holds what is no finite number", tensor.name),
+    })?;
     Ok(values.chunks_exact(classes).map(<[f32]>::to_vec).collect())
 }
 
@@ -168,7 +212,10 @@ mod tests {
             parameters: serde_json::Map::new(),
             outputs: vec![Tensor::new("logits", "FP32", vec![1, 3], data)],
         };
-        assert_eq!(logits(&answer(json!([1.0, 2.0, 3.0])), 1, 3).unwrap(), [[1.0, 2.0, 3.0]]);
+        assert_eq!(
+            logits(&answer(json!([1.0, 2.0, 3.0])), 1, 3).unwrap(),
+            [[1.0, 2.0, 3.0]]
+        );
         assert!(logits(&answer(json!([1.0, 2.0])), 1, 3).is_err());
         assert!(logits(&answer(json!([1.0, null, 2.0])), 1, 3).is_err());
         assert!(logits(&answer(json!([1.0, 2.0, 3.0])), 1, 4).is_err());

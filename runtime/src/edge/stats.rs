@@ -64,18 +64,30 @@ impl Stats {
 
     /// Quantiles of recent answers, rounded to microseconds.
     pub(super) fn latency(&self) -> Option<Latency> {
-        let mut sorted: Vec<f64> =
-            self.latencies.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
+        let mut sorted: Vec<f64> = self
+            .latencies
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .copied()
+            .collect();
         if sorted.is_empty() {
             return None;
         }
         sorted.sort_by(f64::total_cmp);
         let at = |q: f64| (sorted[((sorted.len() - 1) as f64 * q).round() as usize] * 1e3).round() / 1e3;
-        Some(Latency { p50_ms: at(0.5), p95_ms: at(0.95), p99_ms: at(0.99) })
+        Some(Latency {
+            p50_ms: at(0.5),
+            p95_ms: at(0.95),
+            p99_ms: at(0.99),
+        })
     }
 
     pub(super) fn scores(&self) -> Vec<i64> {
-        self.scores.iter().map(|bin| bin.load(Ordering::Relaxed)).collect()
+        self.scores
+            .iter()
+            .map(|bin| bin.load(Ordering::Relaxed))
+            .collect()
     }
 
     /// The Prometheus text format.
@@ -83,19 +95,33 @@ impl Stats {
         let mut out = String::new();
         let exits = self.exits();
         let _ = writeln!(out, "# TYPE meanet_answers_total counter");
-        for (exit, count) in [("main", exits.main), ("extension", exits.extension), ("cloud", exits.cloud)] {
+        for (exit, count) in [
+            ("main", exits.main),
+            ("extension", exits.extension),
+            ("cloud", exits.cloud),
+        ] {
             let _ = writeln!(out, "meanet_answers_total{{exit=\"{exit}\"}} {count}");
         }
         for (name, value) in [
             ("meanet_degraded_answers_total", exits.degraded),
-            ("meanet_refused_requests_total", self.refused.load(Ordering::Relaxed)),
-            ("meanet_offload_failures_total", self.offload_failures.load(Ordering::Relaxed)),
+            (
+                "meanet_refused_requests_total",
+                self.refused.load(Ordering::Relaxed),
+            ),
+            (
+                "meanet_offload_failures_total",
+                self.offload_failures.load(Ordering::Relaxed),
+            ),
         ] {
             let _ = writeln!(out, "# TYPE {name} counter\n{name} {value}");
         }
         if let Some(latency) = self.latency() {
             let _ = writeln!(out, "# TYPE meanet_request_milliseconds gauge");
-            for (q, value) in [("0.5", latency.p50_ms), ("0.95", latency.p95_ms), ("0.99", latency.p99_ms)] {
+            for (q, value) in [
+                ("0.5", latency.p50_ms),
+                ("0.95", latency.p95_ms),
+                ("0.99", latency.p99_ms),
+            ] {
                 let _ = writeln!(out, "meanet_request_milliseconds{{quantile=\"{q}\"}} {value}");
             }
         }

@@ -91,8 +91,13 @@ impl Follower {
 
     /// Follows until `token` is cancelled; nothing that the API server or the store does ends it.
     pub(super) async fn run(mut self, token: CancellationToken) {
-        let config = watcher::Config::default().fields(&format!("metadata.name={}", self.twin)).timeout(WATCH_SECONDS);
-        let mut events = watcher(self.nodes.clone(), config).default_backoff().applied_objects().boxed();
+        let config = watcher::Config::default()
+            .fields(&format!("metadata.name={}", self.twin))
+            .timeout(WATCH_SECONDS);
+        let mut events = watcher(self.nodes.clone(), config)
+            .default_backoff()
+            .applied_objects()
+            .boxed();
         let mut wish: Option<Wish> = None;
         let mut done = true;
         let (mut retry, mut report) = (Instant::now(), Instant::now() + REPORT);
@@ -173,7 +178,9 @@ impl Follower {
         match timeout(PATIENCE, self.revisions.get(name)).await {
             Ok(Ok(revision)) => Ok(revision.spec),
             Ok(Err(error)) => Err(format!("failed to read MEANetRevision {name}: {}", words(&error))),
-            Err(_) => Err(format!("failed to read MEANetRevision {name}: the API server did not answer within {PATIENCE:?}")),
+            Err(_) => Err(format!(
+                "failed to read MEANetRevision {name}: the API server did not answer within {PATIENCE:?}"
+            )),
         }
     }
 
@@ -181,14 +188,21 @@ impl Follower {
         let next = Arc::new(next);
         let before = self.slot.get();
         self.slot.set(Arc::clone(&next));
-        info!(revision = next.name, offload_above = next.routing.offload_above, "in service");
+        info!(
+            revision = next.name,
+            offload_above = next.routing.offload_above,
+            "in service"
+        );
         self.status.revision = Some(next.name.clone());
         self.status.live_since = Some(MicroTime(Timestamp::now()));
         if let Some(before) = before {
             self.status.previous_revision = Some(before.name.clone());
             self.previous = Some((before.name.clone(), before.spec.clone()));
         }
-        let (loader, previous) = (self.loader.clone(), self.previous.as_ref().map(|(_, spec)| spec.clone()));
+        let (loader, previous) = (
+            self.loader.clone(),
+            self.previous.as_ref().map(|(_, spec)| spec.clone()),
+        );
         // What serves is not held up by the disk; a failure costs the next restart its quick start.
         if let Err(error) = loader.remember(&next, previous.as_ref()) {
             warn!("failed to remember {} for a restart: {error}", next.name);
@@ -196,7 +210,11 @@ impl Follower {
     }
 
     async fn acknowledge(&mut self, wish: &Wish) -> Result<(), String> {
-        if self.report(wish).await { Ok(()) } else { Err("failed to report to the API server".to_owned()) }
+        if self.report(wish).await {
+            Ok(())
+        } else {
+            Err("failed to report to the API server".to_owned())
+        }
     }
 
     /// Writes the status if it differs from what was written last; gives whether the API server has it.
@@ -218,17 +236,30 @@ impl Follower {
             "metadata": {"name": self.twin}, "status": written,
         });
         let parameters = PatchParams::apply(MANAGER_EDGE).force();
-        match timeout(PATIENCE, self.nodes.patch_status(&self.twin, &parameters, &Patch::Apply(patch))).await {
+        match timeout(
+            PATIENCE,
+            self.nodes
+                .patch_status(&self.twin, &parameters, &Patch::Apply(patch)),
+        )
+        .await
+        {
             Ok(Ok(_)) => {
                 self.reported = Some(self.status.clone());
                 true
             }
             Ok(Err(error)) => {
-                warn!("failed to report in the status of {}: {}", self.twin, words(&error));
+                warn!(
+                    "failed to report in the status of {}: {}",
+                    self.twin,
+                    words(&error)
+                );
                 false
             }
             Err(_) => {
-                warn!("failed to report in the status of {}: no answer within {PATIENCE:?}", self.twin);
+                warn!(
+                    "failed to report in the status of {}: no answer within {PATIENCE:?}",
+                    self.twin
+                );
                 false
             }
         }
@@ -246,6 +277,9 @@ mod tests {
 
     #[test]
     fn pauses_grow_and_are_bounded() {
-        assert_eq!([0, 1, 2, 3, 7, 100].map(|n| pause(n).as_secs()), [1, 1, 2, 4, 60, 60]);
+        assert_eq!(
+            [0, 1, 2, 3, 7, 100].map(|n| pause(n).as_secs()),
+            [1, 1, 2, 4, 60, 60]
+        );
     }
 }

@@ -134,7 +134,14 @@ impl Tally {
             seen.last = now;
         } else if self.revisions.len() < REVISIONS {
             self.newest.clone_from(&answer.revision);
-            self.revisions.insert(answer.revision.clone(), RevisionSummary { requests: 1, first: now, last: now });
+            self.revisions.insert(
+                answer.revision.clone(),
+                RevisionSummary {
+                    requests: 1,
+                    first: now,
+                    last: now,
+                },
+            );
         }
     }
 
@@ -150,7 +157,12 @@ impl Tally {
         let shares: Vec<String> = self
             .exits
             .iter()
-            .map(|(name, exit)| format!("{name} {:.0} %", 100.0 * exit.images as f64 / self.images.max(1) as f64))
+            .map(|(name, exit)| {
+                format!(
+                    "{name} {:.0} %",
+                    100.0 * exit.images as f64 / self.images.max(1) as f64
+                )
+            })
             .collect();
         format!(
             "{:>4.0} s  {} answered, {} failed, {} degraded  {}  {}",
@@ -197,7 +209,11 @@ impl Tally {
 
 fn quantiles(histogram: &Histogram) -> Quantiles {
     let at = |q| histogram.quantile(q);
-    Quantiles { p50: at(0.5), p95: at(0.95), p99: at(0.99) }
+    Quantiles {
+        p50: at(0.5),
+        p95: at(0.95),
+        p99: at(0.99),
+    }
 }
 
 #[cfg(test)]
@@ -207,19 +223,41 @@ mod tests {
 
     #[test]
     fn what_a_client_saw_is_all_there() {
-        let row = |label, exit: &str| Row { label, exit: exit.to_owned(), score: 0.1, degraded: exit == "main" };
-        let answer = Answer { revision: "r1".to_owned(), rows: vec![row(1, "main"), row(2, "cloud")], contradicts: false };
+        let row = |label, exit: &str| Row {
+            label,
+            exit: exit.to_owned(),
+            score: 0.1,
+            degraded: exit == "main",
+        };
+        let answer = Answer {
+            revision: "r1".to_owned(),
+            rows: vec![row(1, "main"), row(2, "cloud")],
+            contradicts: false,
+        };
         let mut tally = Tally::default();
         tally.answered(&answer, &[1, 3], false, Duration::from_millis(10));
         for _ in 0..3 {
             tally.failed("status 503".to_owned());
         }
         let summary = tally.summary("http://x", Duration::from_secs(1));
-        assert_eq!((summary.requests, summary.images, summary.failures, summary.degraded), (4, 2, 3, 1));
+        assert_eq!(
+            (
+                summary.requests,
+                summary.images,
+                summary.failures,
+                summary.degraded
+            ),
+            (4, 2, 3, 1)
+        );
         assert_eq!(summary.failure_examples["status 503"], 3);
         assert_eq!(summary.accuracy, Some(0.5));
-        assert!(summary.exits["cloud"].latency_ms.p50.is_some() && summary.exits["main"].latency_ms.p50.is_none());
-        assert_eq!((summary.revisions["r1"].requests, summary.mixed_revisions), (1, 0));
+        assert!(
+            summary.exits["cloud"].latency_ms.p50.is_some() && summary.exits["main"].latency_ms.p50.is_none()
+        );
+        assert_eq!(
+            (summary.revisions["r1"].requests, summary.mixed_revisions),
+            (1, 0)
+        );
     }
 
     #[test]

@@ -17,13 +17,21 @@ pub enum Kind {
 impl Kind {
     /// From the `Content-Type` header; JSON where there is none.
     pub fn of(content_type: Option<&str>) -> Result<Self, ApiError> {
-        let plain = content_type.unwrap_or("application/json").split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let plain = content_type
+            .unwrap_or("application/json")
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase();
         match plain.as_str() {
             "application/json" => Ok(Self::Json),
             "image/png" | "image/jpeg" => Ok(Self::Image),
             _ => Err(ApiError {
                 status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                message: format!("Content-Type: {plain:?} is not taken; send application/json, image/png or image/jpeg"),
+                message: format!(
+                    "Content-Type: {plain:?} is not taken; send application/json, image/png or image/jpeg"
+                ),
             }),
         }
     }
@@ -31,13 +39,19 @@ impl Kind {
     /// The request that a body holds, before its tensors are looked at.
     pub fn parse(self, body: &[u8]) -> Result<InferRequest, ApiError> {
         match self {
-            Self::Json => serde_json::from_slice(body).map_err(|e| ApiError::malformed(format!("body: no inference request: {e}"))),
+            Self::Json => serde_json::from_slice(body)
+                .map_err(|e| ApiError::malformed(format!("body: no inference request: {e}"))),
             Self::Image => Ok(InferRequest::default()),
         }
     }
 
     /// The images of a request.
-    pub fn images(self, request: &InferRequest, body: &[u8], spec: &InputSpec) -> Result<ImageBatch, ApiError> {
+    pub fn images(
+        self,
+        request: &InferRequest,
+        body: &[u8],
+        spec: &InputSpec,
+    ) -> Result<ImageBatch, ApiError> {
         match self {
             Self::Json => request_images(request, spec),
             Self::Image => one_image(body, spec),

@@ -13,10 +13,16 @@ pub const MAX_IMAGES: usize = 256;
 /// The images of a JSON request for a network that takes `spec`.
 pub fn request_images(request: &InferRequest, spec: &InputSpec) -> Result<ImageBatch, ApiError> {
     let [input] = request.inputs.as_slice() else {
-        return Err(ApiError::malformed(format!("inputs: give one tensor named image, not {}", request.inputs.len())));
+        return Err(ApiError::malformed(format!(
+            "inputs: give one tensor named image, not {}",
+            request.inputs.len()
+        )));
     };
     if input.name != "image" {
-        return Err(ApiError::malformed(format!("inputs[0].name: the tensor must be named image, not {:?}", input.name)));
+        return Err(ApiError::malformed(format!(
+            "inputs[0].name: the tensor must be named image, not {:?}",
+            input.name
+        )));
     }
     match input.datatype.as_str() {
         "UINT8" => {
@@ -46,19 +52,25 @@ pub fn request_images(request: &InferRequest, spec: &InputSpec) -> Result<ImageB
 pub fn one_image(file: &[u8], spec: &InputSpec) -> Result<ImageBatch, ApiError> {
     let pixels = meanet_data::decode(file, spec.height, spec.width)
         .map_err(|e| ApiError::malformed(format!("body: {e}")))?;
-    ImageBatch::from_bytes(spec.height, spec.width, pixels).map_err(|e| ApiError::malformed(format!("body: {e}")))
+    ImageBatch::from_bytes(spec.height, spec.width, pixels)
+        .map_err(|e| ApiError::malformed(format!("body: {e}")))
 }
 
 fn count(images: usize) -> Result<usize, ApiError> {
     if (1..=MAX_IMAGES).contains(&images) {
         Ok(images)
     } else {
-        Err(ApiError::malformed(format!("inputs[0].shape: a request holds 1 to {MAX_IMAGES} images, not {images}")))
+        Err(ApiError::malformed(format!(
+            "inputs[0].shape: a request holds 1 to {MAX_IMAGES} images, not {images}"
+        )))
     }
 }
 
 fn values(input: &Tensor) -> Result<&Vec<Value>, ApiError> {
-    input.data.as_array().ok_or_else(|| ApiError::malformed("inputs[0].data: give a flat list"))
+    input
+        .data
+        .as_array()
+        .ok_or_else(|| ApiError::malformed("inputs[0].data: give a flat list"))
 }
 
 fn pixels<T>(
@@ -86,7 +98,9 @@ fn pixels<T>(
         .iter()
         .enumerate()
         .map(|(i, v)| {
-            read(v).ok_or_else(|| ApiError::malformed(format!("inputs[0].data[{i}]: {} is not {wanted}", brief(v))))
+            read(v).ok_or_else(|| {
+                ApiError::malformed(format!("inputs[0].data[{i}]: {} is not {wanted}", brief(v)))
+            })
         })
         .collect()
 }
@@ -115,8 +129,12 @@ fn files(input: &Tensor, spec: &InputSpec) -> Result<ImageBatch, ApiError> {
     let mut all = Vec::with_capacity(n * spec.values());
     for (i, value) in values.iter().enumerate() {
         let bad = |reason: String| ApiError::malformed(format!("inputs[0].data[{i}]: {reason}"));
-        let text = value.as_str().ok_or_else(|| bad("give a PNG or JPEG file as text in base64".to_owned()))?;
-        let file = STANDARD.decode(text).map_err(|e| bad(format!("no base64: {e}")))?;
+        let text = value
+            .as_str()
+            .ok_or_else(|| bad("give a PNG or JPEG file as text in base64".to_owned()))?;
+        let file = STANDARD
+            .decode(text)
+            .map_err(|e| bad(format!("no base64: {e}")))?;
         all.extend(meanet_data::decode(&file, spec.height, spec.width).map_err(|e| bad(e.to_string()))?);
     }
     ImageBatch::from_bytes(spec.height, spec.width, all).map_err(|e| ApiError::malformed(e.to_string()))
@@ -128,7 +146,8 @@ mod tests {
     use serde_json::json;
 
     fn ask(body: Value) -> Result<ImageBatch, ApiError> {
-        let request: InferRequest = serde_json::from_value(body).map_err(|e| ApiError::malformed(e.to_string()))?;
+        let request: InferRequest =
+            serde_json::from_value(body).map_err(|e| ApiError::malformed(e.to_string()))?;
         request_images(&request, &InputSpec::cifar100())
     }
 
@@ -151,25 +170,69 @@ mod tests {
         let mut text = vec![json!(7); 3072];
         text[5] = json!("x");
         for (body, expected) in [
-            (tensor("UINT8", json!([1, 3, 32, 31]), good.clone()), "inputs[0].shape: the model takes [n, 3, 32, 32]"),
-            (tensor("UINT8", json!([1, 1, 32, 32]), good.clone()), "inputs[0].shape"),
-            (tensor("UINT8", json!([2, 3, 32, 32]), good.clone()), "do not fill the shape"),
-            (tensor("UINT8", json!([0, 3, 32, 32]), json!([])), "1 to 256 images"),
-            (tensor("UINT8", json!([9_000_000_000_000_000_000_u64, 3, 32, 32]), good.clone()), "1 to 256 images"),
-            (tensor("UINT8", json!([1, 3, 32, 32]), json!(vec![300; 3072])), "inputs[0].data[0]: 300 is not"),
-            (tensor("UINT8", json!([1, 3, 32, 32]), json!(text.clone())), "inputs[0].data[5]"),
-            (tensor("FP32", json!([1, 3, 32, 32]), json!(vec![-1.0; 3072])), "inputs[0].data[0]: -1.0 is not"),
-            (tensor("FP32", json!([1, 3, 32, 32]), json!(vec![Value::Null; 3072])), "null is not"),
-            (tensor("FP64", json!([1, 3, 32, 32]), good.clone()), "inputs[0].datatype"),
+            (
+                tensor("UINT8", json!([1, 3, 32, 31]), good.clone()),
+                "inputs[0].shape: the model takes [n, 3, 32, 32]",
+            ),
+            (
+                tensor("UINT8", json!([1, 1, 32, 32]), good.clone()),
+                "inputs[0].shape",
+            ),
+            (
+                tensor("UINT8", json!([2, 3, 32, 32]), good.clone()),
+                "do not fill the shape",
+            ),
+            (
+                tensor("UINT8", json!([0, 3, 32, 32]), json!([])),
+                "1 to 256 images",
+            ),
+            (
+                tensor(
+                    "UINT8",
+                    json!([9_000_000_000_000_000_000_u64, 3, 32, 32]),
+                    good.clone(),
+                ),
+                "1 to 256 images",
+            ),
+            (
+                tensor("UINT8", json!([1, 3, 32, 32]), json!(vec![300; 3072])),
+                "inputs[0].data[0]: 300 is not",
+            ),
+            (
+                tensor("UINT8", json!([1, 3, 32, 32]), json!(text.clone())),
+                "inputs[0].data[5]",
+            ),
+            (
+                tensor("FP32", json!([1, 3, 32, 32]), json!(vec![-1.0; 3072])),
+                "inputs[0].data[0]: -1.0 is not",
+            ),
+            (
+                tensor("FP32", json!([1, 3, 32, 32]), json!(vec![Value::Null; 3072])),
+                "null is not",
+            ),
+            (
+                tensor("FP64", json!([1, 3, 32, 32]), good.clone()),
+                "inputs[0].datatype",
+            ),
             (tensor("BYTES", json!([1]), json!(["!"])), "no base64"),
-            (tensor("BYTES", json!([1]), json!(["iVBORw0KGgo="])), "inputs[0].data[0]"),
-            (tensor("BYTES", json!([2]), json!(["iVBORw0KGgo="])), "inputs[0].shape"),
+            (
+                tensor("BYTES", json!([1]), json!(["iVBORw0KGgo="])),
+                "inputs[0].data[0]",
+            ),
+            (
+                tensor("BYTES", json!([2]), json!(["iVBORw0KGgo="])),
+                "inputs[0].shape",
+            ),
             (json!({"inputs": []}), "inputs: give one tensor"),
             (json!({}), "missing field `inputs`"),
         ] {
             let error = ask(body).unwrap_err();
             assert_eq!(error.status.as_u16(), 400);
-            assert!(error.message.contains(expected), "{:?} has no {expected:?}", error.message);
+            assert!(
+                error.message.contains(expected),
+                "{:?} has no {expected:?}",
+                error.message
+            );
         }
     }
 }

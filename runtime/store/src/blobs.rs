@@ -44,7 +44,9 @@ pub enum BlobError {
         max: u64,
     },
     /// The bytes are not those of the name.
-    #[snafu(display("failed to take blob {digest}: the bytes have the digest {found}; they were damaged on the way or on disk"))]
+    #[snafu(display(
+        "failed to take blob {digest}: the bytes have the digest {found}; they were damaged on the way or on disk"
+    ))]
     Mismatch {
         /// The name.
         digest: Digest,
@@ -76,7 +78,9 @@ impl Blobs {
     /// The blobs below `root`, which are only read; nothing is made.
     #[must_use]
     pub fn below(root: &Path) -> Self {
-        Self { folder: root.join("blobs").join("sha256") }
+        Self {
+            folder: root.join("blobs").join("sha256"),
+        }
     }
 
     /// Where a blob is, if it is there.
@@ -106,15 +110,27 @@ impl Blobs {
                 Ok(0) => break,
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(source) => return Err(BlobError::Source { digest: *digest, source }),
+                Err(source) => {
+                    return Err(BlobError::Source {
+                        digest: *digest,
+                        source,
+                    });
+                }
             };
             size += count as u64;
             ensure!(size <= max, TooLargeSnafu { digest: *digest, max });
             hasher.update(&buffer[..count]);
-            file.write_all(&buffer[..count]).context(IoSnafu { path: &target })?;
+            file.write_all(&buffer[..count])
+                .context(IoSnafu { path: &target })?;
         }
         let found = Digest::from_hasher(hasher);
-        ensure!(found == *digest, MismatchSnafu { digest: *digest, found });
+        ensure!(
+            found == *digest,
+            MismatchSnafu {
+                digest: *digest,
+                found
+            }
+        );
         file.place(&target).context(IoSnafu { path: &target })?;
         Ok(size)
     }
@@ -131,9 +147,19 @@ impl Blobs {
         let (file, size) = self.reader(digest)?;
         ensure!(size <= max, TooLargeSnafu { digest: *digest, max });
         let mut bytes = Vec::with_capacity(size as usize);
-        file.take(max.saturating_add(1)).read_to_end(&mut bytes).context(IoSnafu { path: self.path(digest) })?;
+        file.take(max.saturating_add(1))
+            .read_to_end(&mut bytes)
+            .context(IoSnafu {
+                path: self.path(digest),
+            })?;
         let found = Digest::of(&bytes);
-        ensure!(found == *digest, MismatchSnafu { digest: *digest, found });
+        ensure!(
+            found == *digest,
+            MismatchSnafu {
+                digest: *digest,
+                found
+            }
+        );
         Ok(bytes)
     }
 
@@ -142,7 +168,9 @@ impl Blobs {
         let path = self.path(digest);
         let file = match File::open(&path) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return MissingSnafu { digest: *digest }.fail(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return MissingSnafu { digest: *digest }.fail();
+            }
             Err(source) => return Err(BlobError::Io { path, source }),
         };
         let size = file.metadata().context(IoSnafu { path })?.len();
@@ -171,8 +199,17 @@ impl Blobs {
     pub fn retain(&self, keep: &BTreeSet<Digest>) -> Result<Vec<Digest>, BlobError> {
         let entries = fs::read_dir(&self.folder).context(IoSnafu { path: &self.folder })?;
         for entry in entries.filter_map(Result::ok) {
-            let old = || SystemTime::now().duration_since(entry.metadata().ok()?.modified().ok()?).ok();
-            if entry.file_name().to_str().is_some_and(|n| n.starts_with(UNFINISHED)) && old().is_some_and(|o| o > LEFTOVER) {
+            let old = || {
+                SystemTime::now()
+                    .duration_since(entry.metadata().ok()?.modified().ok()?)
+                    .ok()
+            };
+            if entry
+                .file_name()
+                .to_str()
+                .is_some_and(|n| n.starts_with(UNFINISHED))
+                && old().is_some_and(|o| o > LEFTOVER)
+            {
                 // Another process may have been faster.
                 let _ = fs::remove_file(entry.path());
             }
@@ -198,10 +235,20 @@ mod tests {
         let blobs = Blobs::open(root.path()).unwrap();
         let digest = Digest::of(b"weights");
         assert!(matches!(blobs.get(&digest, MAX), Err(BlobError::Missing { .. })));
-        assert!(matches!(blobs.put(&digest, &b"weight"[..], MAX), Err(BlobError::Mismatch { .. })));
-        assert!(matches!(blobs.put(&digest, &b"weights"[..], 6), Err(BlobError::TooLarge { .. })));
+        assert!(matches!(
+            blobs.put(&digest, &b"weight"[..], MAX),
+            Err(BlobError::Mismatch { .. })
+        ));
+        assert!(matches!(
+            blobs.put(&digest, &b"weights"[..], 6),
+            Err(BlobError::TooLarge { .. })
+        ));
         assert!(!blobs.contains(&digest));
-        assert_eq!(fs::read_dir(root.path().join("blobs/sha256")).unwrap().count(), 0, "no leftover");
+        assert_eq!(
+            fs::read_dir(root.path().join("blobs/sha256")).unwrap().count(),
+            0,
+            "no leftover"
+        );
         assert_eq!(blobs.put(&digest, &b"weights"[..], 7).unwrap(), 7);
         assert_eq!(blobs.get(&digest, MAX).unwrap(), b"weights");
     }
@@ -225,7 +272,12 @@ mod tests {
         let digest = Digest::of(&bytes);
         std::thread::scope(|scope| {
             for _ in 0..8 {
-                scope.spawn(|| Blobs::open(root.path()).unwrap().put(&digest, &bytes[..], MAX).unwrap());
+                scope.spawn(|| {
+                    Blobs::open(root.path())
+                        .unwrap()
+                        .put(&digest, &bytes[..], MAX)
+                        .unwrap()
+                });
             }
         });
         assert_eq!(Blobs::below(root.path()).get(&digest, MAX).unwrap(), bytes);

@@ -13,7 +13,9 @@ use crate::place::Unfinished;
 #[non_exhaustive]
 pub enum DatasetError {
     /// The path leads elsewhere.
-    #[snafu(display("failed to use data set {name:?}: give a relative path below datasets/, without .. and links that lead out"))]
+    #[snafu(display(
+        "failed to use data set {name:?}: give a relative path below datasets/, without .. and links that lead out"
+    ))]
     Path {
         /// The path.
         name: String,
@@ -43,7 +45,11 @@ pub enum DatasetError {
 }
 
 fn below(root: &Path, name: &str) -> Result<PathBuf, DatasetError> {
-    let plain = !name.is_empty() && !name.contains('\0') && Path::new(name).components().all(|c| matches!(c, Component::Normal(_)));
+    let plain = !name.is_empty()
+        && !name.contains('\0')
+        && Path::new(name)
+            .components()
+            .all(|c| matches!(c, Component::Normal(_)));
     ensure!(plain, PathSnafu { name });
     Ok(root.join("datasets").join(name))
 }
@@ -65,10 +71,17 @@ pub fn put(root: &Path, name: &str, reader: impl Read, max: u64) -> Result<u64, 
     let path = below(root, name)?;
     let folder = path.parent().unwrap_or(root);
     fs::create_dir_all(folder).context(IoSnafu { path: folder })?;
-    let home = root.join("datasets").canonicalize().context(IoSnafu { path: root })?;
-    ensure!(folder.canonicalize().is_ok_and(|real| real.starts_with(&home)), PathSnafu { name });
+    let home = root
+        .join("datasets")
+        .canonicalize()
+        .context(IoSnafu { path: root })?;
+    ensure!(
+        folder.canonicalize().is_ok_and(|real| real.starts_with(&home)),
+        PathSnafu { name }
+    );
     let mut file = Unfinished::create(folder).context(IoSnafu { path: folder })?;
-    let size = io::copy(&mut reader.take(max.saturating_add(1)), &mut file).context(IoSnafu { path: &path })?;
+    let size =
+        io::copy(&mut reader.take(max.saturating_add(1)), &mut file).context(IoSnafu { path: &path })?;
     ensure!(size <= max, TooLargeSnafu { name, max });
     file.place(&path).context(IoSnafu { path })?;
     Ok(size)
@@ -82,12 +95,25 @@ mod tests {
     #[test]
     fn a_data_set_is_put_and_found() {
         let root = tempfile::tempdir().unwrap();
-        assert!(matches!(resolve(root.path(), "a/b.bin"), Err(DatasetError::Missing { .. })));
+        assert!(matches!(
+            resolve(root.path(), "a/b.bin"),
+            Err(DatasetError::Missing { .. })
+        ));
         assert_eq!(put(root.path(), "a/b.bin", &b"one"[..], 9).unwrap(), 3);
         assert_eq!(put(root.path(), "a/b.bin", &b"four"[..], 9).unwrap(), 4);
-        assert_eq!(fs::read(resolve(root.path(), "a/b.bin").unwrap()).unwrap(), b"four");
-        assert!(matches!(put(root.path(), "a/b.bin", &b"too long"[..], 3), Err(DatasetError::TooLarge { .. })));
-        assert_eq!(fs::read(resolve(root.path(), "a/b.bin").unwrap()).unwrap(), b"four", "the older one stays");
+        assert_eq!(
+            fs::read(resolve(root.path(), "a/b.bin").unwrap()).unwrap(),
+            b"four"
+        );
+        assert!(matches!(
+            put(root.path(), "a/b.bin", &b"too long"[..], 3),
+            Err(DatasetError::TooLarge { .. })
+        ));
+        assert_eq!(
+            fs::read(resolve(root.path(), "a/b.bin").unwrap()).unwrap(),
+            b"four",
+            "the older one stays"
+        );
     }
 
     #[test]
@@ -95,9 +121,25 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join("datasets")).unwrap();
         std::os::unix::fs::symlink("/etc", root.path().join("datasets/link")).unwrap();
-        for name in ["", "..", "../x", "a/../../x", "/etc/passwd", ".", "link/passwd", "link", "a\0b"] {
+        for name in [
+            "",
+            "..",
+            "../x",
+            "a/../../x",
+            "/etc/passwd",
+            ".",
+            "link/passwd",
+            "link",
+            "a\0b",
+        ] {
             assert!(resolve(root.path(), name).is_err(), "{name:?}");
-            assert!(matches!(put(root.path(), name, &b""[..], 1), Err(DatasetError::Path { .. })) || name == "link", "{name:?}");
+            assert!(
+                matches!(
+                    put(root.path(), name, &b""[..], 1),
+                    Err(DatasetError::Path { .. })
+                ) || name == "link",
+                "{name:?}"
+            );
         }
     }
 

@@ -47,7 +47,9 @@ impl FromStr for Digest {
     type Err = ParseDigestError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || ParseDigestSnafu { text: text.chars().take(80).collect::<String>() };
+        let wrong = || ParseDigestSnafu {
+            text: text.chars().take(80).collect::<String>(),
+        };
         let hex = text.strip_prefix("sha256:").with_context(wrong)?.as_bytes();
         let nibble = |byte: u8| match byte {
             b'0'..=b'9' => Some(byte - b'0'),
@@ -59,7 +61,10 @@ impl FromStr for Digest {
             return wrong().fail();
         }
         for (value, pair) in digest.iter_mut().zip(hex.chunks_exact(2)) {
-            *value = nibble(pair[0]).zip(nibble(pair[1])).map(|(high, low)| high << 4 | low).with_context(wrong)?;
+            *value = nibble(pair[0])
+                .zip(nibble(pair[1]))
+                .map(|(high, low)| high << 4 | low)
+                .with_context(wrong)?;
         }
         Ok(Self(digest))
     }
@@ -74,7 +79,15 @@ mod tests {
     fn only_one_spelling_is_taken() {
         let text = Digest::of(b"meanet").to_string();
         assert_eq!(text.parse::<Digest>().unwrap().to_string(), text);
-        for bad in ["", "sha256:", "sha256:../../etc/passwd", "md5:00", &text.to_uppercase(), &text[..70], &format!("{text}0")] {
+        for bad in [
+            "",
+            "sha256:",
+            "sha256:../../etc/passwd",
+            "md5:00",
+            &text.to_uppercase(),
+            &text[..70],
+            &format!("{text}0"),
+        ] {
             assert!(bad.parse::<Digest>().is_err(), "{bad}");
         }
     }

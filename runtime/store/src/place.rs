@@ -19,9 +19,14 @@ pub(crate) struct Unfinished {
 }
 
 /// A name that no other process has: `create_new` decides between two that had the same idea.
-pub(crate) fn create_unique(folder: &Path, name: impl Fn(u128, u64) -> String) -> io::Result<(PathBuf, File)> {
+pub(crate) fn create_unique(
+    folder: &Path,
+    name: impl Fn(u128, u64) -> String,
+) -> io::Result<(PathBuf, File)> {
     loop {
-        let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos());
+        let nanos = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |d| d.as_nanos());
         let path = folder.join(name(nanos, COUNTER.fetch_add(1, Ordering::Relaxed)));
         match OpenOptions::new().write(true).create_new(true).open(&path) {
             Ok(file) => return Ok((path, file)),
@@ -34,7 +39,11 @@ pub(crate) fn create_unique(folder: &Path, name: impl Fn(u128, u64) -> String) -
 impl Unfinished {
     pub(crate) fn create(folder: &Path) -> io::Result<Self> {
         let (path, file) = create_unique(folder, |nanos, count| format!("{UNFINISHED}{nanos:x}-{count:x}"))?;
-        Ok(Self { path, file, placed: false })
+        Ok(Self {
+            path,
+            file,
+            placed: false,
+        })
     }
 
     /// Syncs the file, gives it its name, and syncs the folder, so that a crash leaves the old state or the new one.

@@ -46,14 +46,6 @@ pub struct Sample {
     pub feedback: Option<u32>,
 }
 
-impl Sample {
-    /// What to train towards: a person's word, else the cloud's.
-    #[must_use]
-    pub fn label(&self) -> Option<u32> {
-        self.feedback.or(self.cloud_label)
-    }
-}
-
 /// Why samples could not be kept or read.
 #[derive(Debug, Snafu)]
 #[non_exhaustive]
@@ -67,13 +59,17 @@ pub enum SampleError {
         source: io::Error,
     },
     /// No deployment has such a name.
-    #[snafu(display("failed to use samples of {deployment:?}: a deployment's name holds only a-z, 0-9 and -"))]
+    #[snafu(display(
+        "failed to use samples of {deployment:?}: a deployment's name holds only a-z, 0-9 and -"
+    ))]
     Name {
         /// The name.
         deployment: String,
     },
     /// The pixels do not fill the image, or the image is too large.
-    #[snafu(display("failed to keep a sample of {height}×{width} with {pixels} values: give 3·height·width, sides of 1 to {MAX_SIDE}"))]
+    #[snafu(display(
+        "failed to keep a sample of {height}×{width} with {pixels} values: give 3·height·width, sides of 1 to {MAX_SIDE}"
+    ))]
     Shape {
         /// Rows.
         height: u32,
@@ -87,7 +83,9 @@ pub enum SampleError {
 fn folder(root: &Path, deployment: &str) -> Result<PathBuf, SampleError> {
     let plain = !deployment.is_empty()
         && deployment.len() <= 63
-        && deployment.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        && deployment
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     ensure!(plain, NameSnafu { deployment });
     Ok(root.join("samples").join(deployment))
 }
@@ -111,7 +109,11 @@ impl SampleWriter {
     pub fn open(root: &Path, deployment: &str, max: usize) -> Result<Self, SampleError> {
         let folder = folder(root, deployment)?;
         fs::create_dir_all(&folder).context(SampleIoSnafu { path: &folder })?;
-        Ok(Self { folder, max: max.max(1), segment: None })
+        Ok(Self {
+            folder,
+            max: max.max(1),
+            segment: None,
+        })
     }
 
     fn capacity(&self) -> usize {
@@ -124,13 +126,23 @@ impl SampleWriter {
         let fits = (1..=MAX_SIDE).contains(&height)
             && (1..=MAX_SIDE).contains(&width)
             && sample.pixels.len() == 3 * (height * width) as usize;
-        ensure!(fits, ShapeSnafu { height, width, pixels: sample.pixels.len() });
+        ensure!(
+            fits,
+            ShapeSnafu {
+                height,
+                width,
+                pixels: sample.pixels.len()
+            }
+        );
         let capacity = self.capacity();
         let mut segment = match self.segment.take() {
             Some(segment) if segment.size == (height, width) && segment.count < capacity => segment,
             _ => self.begin((height, width))?,
         };
-        segment.file.write_all(&encode(sample)).context(SampleIoSnafu { path: &segment.path })?;
+        segment
+            .file
+            .write_all(&encode(sample))
+            .context(SampleIoSnafu { path: &segment.path })?;
         segment.count += 1;
         self.segment = Some(segment);
         Ok(())
@@ -138,11 +150,18 @@ impl SampleWriter {
 
     fn begin(&self, size: (u32, u32)) -> Result<Segment, SampleError> {
         self.make_room()?;
-        let (path, mut file) = create_unique(&self.folder, |nanos, count| format!("{nanos:020}-{count:08x}.seg"))
-            .context(SampleIoSnafu { path: &self.folder })?;
+        let (path, mut file) = create_unique(&self.folder, |nanos, count| {
+            format!("{nanos:020}-{count:08x}.seg")
+        })
+        .context(SampleIoSnafu { path: &self.folder })?;
         let header = [MAGIC.as_slice(), &size.0.to_le_bytes(), &size.1.to_le_bytes()].concat();
         file.write_all(&header).context(SampleIoSnafu { path: &path })?;
-        Ok(Segment { path, file, size, count: 0 })
+        Ok(Segment {
+            path,
+            file,
+            size,
+            count: 0,
+        })
     }
 
     /// Removes the oldest segments until a further one fits.
@@ -156,7 +175,10 @@ impl SampleWriter {
             }
             match fs::remove_file(path) {
                 Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                    return Err(SampleError::SampleIo { path: path.clone(), source });
+                    return Err(SampleError::SampleIo {
+                        path: path.clone(),
+                        source,
+                    });
                 }
                 _ => total -= *count,
             }
@@ -183,7 +205,12 @@ pub fn read_samples(root: &Path, deployment: &str, max: usize) -> Result<Vec<Sam
             }
             // Room was made for newer ones while we read.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(source) => return Err(SampleError::SampleIo { path: path.clone(), source }),
+            Err(source) => {
+                return Err(SampleError::SampleIo {
+                    path: path.clone(),
+                    source,
+                });
+            }
         }
     }
     newest.truncate(max);
@@ -194,8 +221,11 @@ pub fn read_samples(root: &Path, deployment: &str, max: usize) -> Result<Vec<Sam
 /// Segments, oldest first.
 fn segments(folder: &Path) -> Result<Vec<PathBuf>, SampleError> {
     let entries = fs::read_dir(folder).context(SampleIoSnafu { path: folder })?;
-    let mut paths: Vec<PathBuf> =
-        entries.filter_map(Result::ok).map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "seg")).collect();
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(Result::ok)
+        .map(|e| e.path())
+        .filter(|p| p.extension().is_some_and(|e| e == "seg"))
+        .collect();
     paths.sort();
     Ok(paths)
 }
@@ -215,7 +245,9 @@ fn count(path: &Path) -> usize {
         file.read_exact(&mut header)?;
         Ok(file.metadata()?.len() as usize)
     });
-    read.ok().zip(record(&header)).map_or(0, |(size, (_, _, length))| (size - HEADER).div_ceil(length))
+    read.ok()
+        .zip(record(&header))
+        .map_or(0, |(size, (_, _, length))| (size - HEADER).div_ceil(length))
 }
 
 fn read_segment(path: &Path) -> io::Result<Vec<Sample>> {
@@ -251,7 +283,9 @@ fn check(bytes: &[u8]) -> [u8; 4] {
 }
 
 fn encode(sample: &Sample) -> Vec<u8> {
-    let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
+    let time = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_millis() as u64);
     let mut bytes = Vec::with_capacity(FIELDS + sample.pixels.len());
     bytes.extend(time.to_le_bytes());
     bytes.extend(sample.edge_label.unwrap_or(NONE).to_le_bytes());

@@ -24,7 +24,9 @@ pub enum BackendError {
         name: String,
     },
     /// Known, but left out of this build.
-    #[snafu(display("failed to use the backend torch: this build is without it; build with --features torch (hack/libtorch)"))]
+    #[snafu(display(
+        "failed to use the backend torch: this build is without it; build with --features torch (hack/libtorch)"
+    ))]
     Absent,
 }
 

@@ -110,9 +110,14 @@ impl Classifier {
         let all: Vec<usize> = (0..images.len()).collect();
         let mut logits = Vec::with_capacity(all.len());
         for batch in all.chunks(128) {
-            let x = self.recipe.input.tensor(plain(images, batch, side), [side, side], &Device::flex());
+            let x = self
+                .recipe
+                .input
+                .tensor(plain(images, batch, side), [side, side], &Device::flex());
             let found = rows(self.network.logits(self.network.features(x)));
-            logits.extend(found.map_err(|e| TrainError::Data { reason: e.to_string() })?);
+            logits.extend(found.map_err(|e| TrainError::Data {
+                reason: e.to_string(),
+            })?);
         }
         Ok(logits)
     }
@@ -127,7 +132,7 @@ impl Classifier {
             input: self.recipe.input.clone(),
             base: None,
             adaptive: None,
-            hard_classes: None,
+            outputs: None,
             adds_to_main: false,
         };
         encode(&card, &tensors_of(&self.network)?)
@@ -168,7 +173,10 @@ pub fn train_classifier(
     let epoch_images = recipe.epoch_images.unwrap_or(images.len()).min(images.len());
     if epoch_images < recipe.batch_size || recipe.batch_size == 0 {
         return Err(TrainError::Data {
-            reason: format!("{epoch_images} images are fewer than one batch of {}; lower the batch size", recipe.batch_size),
+            reason: format!(
+                "{epoch_images} images are fewer than one batch of {}; lower the batch size",
+                recipe.batch_size
+            ),
         });
     }
     let autodiff = device.clone().autodiff();
@@ -182,11 +190,21 @@ pub fn train_classifier(
     } else if let Some(blob) = start {
         let (card, tensors) = decode(blob).context(WeightsSnafu)?;
         let times = recipe.backbone.width() / card.backbone.width().max(1);
-        apply(&mut network, &recipe.backbone.to_string(), widen(&tensors, times.max(1), recipe.seed)).context(WeightsSnafu)?;
+        apply(
+            &mut network,
+            &recipe.backbone.to_string(),
+            widen(&tensors, times.max(1), recipe.seed),
+        )
+        .context(WeightsSnafu)?;
         info!(from = %card.backbone, to = %recipe.backbone, "started from trained weights");
     }
     let mut optimizer = SgdConfig::new()
-        .with_momentum(Some(MomentumConfig::new().with_momentum(0.9).with_dampening(0.0).with_nesterov(true)))
+        .with_momentum(Some(
+            MomentumConfig::new()
+                .with_momentum(0.9)
+                .with_dampening(0.0)
+                .with_nesterov(true),
+        ))
         .with_weight_decay(Some(WeightDecayConfig::new(recipe.weight_decay)))
         .init();
     let loss_function = CrossEntropyLossConfig::new()
@@ -212,7 +230,11 @@ pub fn train_classifier(
             if step % (steps / 10).max(1) == 0 {
                 total += f64::from(loss.clone().into_scalar::<f32>());
                 if !total.is_finite() {
-                    return Err(TrainError::Diverged { epoch: epoch + 1, loss: total, rate: recipe.learning_rate });
+                    return Err(TrainError::Diverged {
+                        epoch: epoch + 1,
+                        loss: total,
+                        rate: recipe.learning_rate,
+                    });
                 }
             }
             let gradients = GradientsParams::from_grads(loss.backward(), &network);
@@ -223,7 +245,15 @@ pub fn train_classifier(
                 let elapsed = started.elapsed().as_secs_f64();
                 let rate = ((step + 1) * recipe.batch_size) as f64 / elapsed;
                 let left = elapsed / (step + 1) as f64 * (steps - step - 1) as f64;
-                info!(epoch = epoch + 1, of = epochs, step, steps, images_per_second = rate, epoch_seconds_left = left, "training");
+                info!(
+                    epoch = epoch + 1,
+                    of = epochs,
+                    step,
+                    steps,
+                    images_per_second = rate,
+                    epoch_seconds_left = left,
+                    "training"
+                );
             }
         }
         let seconds = started.elapsed().as_secs_f64();
@@ -236,13 +266,27 @@ pub fn train_classifier(
             seconds,
             images_per_second: (steps * recipe.batch_size) as f64 / seconds,
         };
-        info!(epoch = line.epoch, of = epochs, side, loss = line.loss, accuracy, seconds, "epoch done");
+        info!(
+            epoch = line.epoch,
+            of = epochs,
+            side,
+            loss = line.loss,
+            accuracy,
+            seconds,
+            "epoch done"
+        );
         run.log(METRICS, &line)?;
         save_checkpoint(&network, run)?;
-        let progress = serde_json::to_vec(&Progress { epochs_done: epoch + 1 }).unwrap_or_default();
+        let progress = serde_json::to_vec(&Progress {
+            epochs_done: epoch + 1,
+        })
+        .unwrap_or_default();
         run.replace(PROGRESS, &progress)?;
     }
-    Ok(Classifier { recipe: recipe.clone(), network: network.valid() })
+    Ok(Classifier {
+        recipe: recipe.clone(),
+        network: network.valid(),
+    })
 }
 
 fn targets(images: &Images, batch: &[usize], device: &Device) -> Tensor<1, Int> {
@@ -258,14 +302,21 @@ fn accuracy(network: &ResNet, input: &InputSpec, images: &Images, device: &Devic
         let values = plain(images, batch, input.height);
         let x = input.tensor(values, [input.height, input.width], device);
         let predicted = network.logits(network.features(x)).argmax(1).into_data();
-        right += predicted.iter::<i64>().zip(batch).filter(|(p, i)| *p == i64::from(images.labels[**i])).count();
+        right += predicted
+            .iter::<i64>()
+            .zip(batch)
+            .filter(|(p, i)| *p == i64::from(images.labels[**i]))
+            .count();
     }
     right as f64 / images.len().max(1) as f64
 }
 
 fn save_checkpoint(network: &ResNet, run: &Run) -> Result<(), TrainError> {
     let mut store = burn::store::SafetensorsStore::from_bytes(None);
-    let content = |reason: String| TrainError::Content { path: run.path(CHECKPOINT), reason };
+    let content = |reason: String| TrainError::Content {
+        path: run.path(CHECKPOINT),
+        reason,
+    };
     burn::store::ModuleSnapshot::save_into(network, &mut store).map_err(|e| content(e.to_string()))?;
     let bytes = store.get_bytes().map_err(|e| content(e.to_string()))?;
     run.replace(CHECKPOINT, &bytes)

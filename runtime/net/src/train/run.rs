@@ -52,7 +52,9 @@ pub enum TrainError {
         reason: String,
     },
     /// The loss is no number any more.
-    #[snafu(display("failed to train: the loss became {loss} in epoch {epoch}; try a lower learning rate than {rate}"))]
+    #[snafu(display(
+        "failed to train: the loss became {loss} in epoch {epoch}; try a lower learning rate than {rate}"
+    ))]
     Diverged {
         /// Epoch, from 1.
         epoch: usize,
@@ -73,10 +75,14 @@ impl Run {
     /// Opens or makes the folder. A folder of a run with the same recipe is resumed; with another one it is an error.
     pub fn open<R: Serialize>(folder: &Path, recipe: &R) -> Result<Self, TrainError> {
         fs::create_dir_all(folder).context(FileSnafu { path: folder })?;
-        let run = Self { folder: folder.to_owned() };
+        let run = Self {
+            folder: folder.to_owned(),
+        };
         let path = run.path(RECIPE);
-        let text = serde_json::to_string_pretty(recipe)
-            .map_err(|e| TrainError::Content { path: path.clone(), reason: e.to_string() })?;
+        let text = serde_json::to_string_pretty(recipe).map_err(|e| TrainError::Content {
+            path: path.clone(),
+            reason: e.to_string(),
+        })?;
         match fs::read_to_string(&path) {
             Ok(old) if old == text => {}
             Ok(_) => return OtherRecipeSnafu { path: folder }.fail(),
@@ -88,7 +94,9 @@ impl Run {
 
     /// A folder to read only.
     pub(crate) fn look(folder: &Path) -> Self {
-        Self { folder: folder.to_owned() }
+        Self {
+            folder: folder.to_owned(),
+        }
     }
 
     /// A file of the run.
@@ -112,8 +120,10 @@ impl Run {
     /// Adds one line of JSON.
     pub(crate) fn log<T: Serialize>(&self, name: &str, line: &T) -> Result<(), TrainError> {
         let path = self.path(name);
-        let text = serde_json::to_string(line)
-            .map_err(|e| TrainError::Content { path: path.clone(), reason: e.to_string() })?;
+        let text = serde_json::to_string(line).map_err(|e| TrainError::Content {
+            path: path.clone(),
+            reason: e.to_string(),
+        })?;
         OpenOptions::new()
             .create(true)
             .append(true)
@@ -128,7 +138,10 @@ impl Run {
         match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .map(Some)
-                .map_err(|e| TrainError::Content { path, reason: e.to_string() }),
+                .map_err(|e| TrainError::Content {
+                    path,
+                    reason: e.to_string(),
+                }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(TrainError::File { path, source }),
         }

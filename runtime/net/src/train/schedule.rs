@@ -8,7 +8,10 @@ pub(crate) struct Schedule {
 impl Schedule {
     /// `warm_up` is the share of the run spent climbing.
     pub(crate) fn new(peak: f64, warm_up: f64) -> Self {
-        Self { peak, warm_up: warm_up.clamp(0.0, 0.9) }
+        Self {
+            peak,
+            warm_up: warm_up.clamp(0.0, 0.9),
+        }
     }
 
     /// The rate at `progress` in 0..=1 of the run.

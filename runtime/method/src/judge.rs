@@ -1,0 +1,175 @@
+//! What is known of each image before any threshold is set.
+
+use snafu::ResultExt;
+
+use crate::outputs::{EvaluateError, LogitsSnafu, Outputs};
+use crate::route::{Exit, ExtensionRule, Routing, WhenUnavailable, after_main, local_answer};
+use crate::router::Router;
+use crate::score::{Score, best, softmax};
+
+/// How the main exit's doubt is measured.
+#[derive(Clone, Copy, Debug)]
+pub enum Ranking<'a> {
+    /// By a function of its softmax.
+    Score(Score),
+    /// By a learned router: the probability that the cloud is right where the edge is wrong.
+    Learned(&'a Router),
+}
+
+impl Ranking<'_> {
+    /// The score of probabilities `p`, `[classes]`; larger means rather to the cloud.
+    #[must_use]
+    pub fn of(&self, p: &[f32]) -> f32 {
+        match self {
+            Self::Score(score) => score.of(p),
+            Self::Learned(router) => router.of(p),
+        }
+    }
+
+    /// The largest value possible for `classes` classes.
+    #[must_use]
+    pub fn range(&self, classes: usize) -> f32 {
+        match self {
+            Self::Score(score) => score.range(classes),
+            Self::Learned(_) => 1.0,
+        }
+    }
+}
+
+/// One image under one ranking and one rule, with all thresholds still open.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Judged {
+    /// Score of the main exit.
+    pub main_score: f32,
+    /// Score of the extension, where the main exit names a hard class.
+    pub extension_score: Option<f32>,
+    /// Whether the main exit is right.
+    pub main_right: bool,
+    /// Who answers when nothing is sent.
+    pub edge_exit: Exit,
+    /// Whether that answer is right.
+    pub edge_right: bool,
+    /// Whether the cloud is right; absent without a cloud.
+    pub cloud_right: Option<bool>,
+}
+
+impl Judged {
+    /// Where the image leaves. Both comparisons are strict, as [`after_main`] and [`local_answer`] have it.
+    #[must_use]
+    pub fn exit(&self, offload_above: f32, extension_offload_above: Option<f32>) -> Exit {
+        let offloaded = self.main_score > offload_above || self.escalates(extension_offload_above);
+        if self.cloud_right.is_some() && offloaded {
+            Exit::Cloud
+        } else {
+            self.edge_exit
+        }
+    }
+
+    /// Whether the extension runs.
+    #[must_use]
+    pub fn extends(&self, offload_above: f32) -> bool {
+        self.extension_score.is_some() && (self.cloud_right.is_none() || self.main_score <= offload_above)
+    }
+
+    fn escalates(&self, extension_offload_above: Option<f32>) -> bool {
+        matches!((self.extension_score, extension_offload_above), (Some(score), Some(above)) if score > above)
+    }
+
+    /// Whether sending the image would turn a wrong answer into a right one.
+    #[must_use]
+    pub fn gains(&self) -> bool {
+        !self.edge_right && self.cloud_right == Some(true)
+    }
+}
+
+/// Judges every image: the main exit by `ranking`, the extension by `extension_score`, the edge's answer by `rule`.
+pub fn judge(
+    outputs: &Outputs,
+    ranking: Ranking<'_>,
+    extension_score: Score,
+    rule: ExtensionRule,
+) -> Result<Vec<Judged>, EvaluateError> {
+    let hard = outputs.check()?;
+    let routing = Routing {
+        score: extension_score,
+        offload_above: f32::INFINITY,
+        extension_offload_above: None,
+        rule,
+        when_unavailable: WhenUnavailable::AnswerLocally,
+    };
+    let one = |image: usize, label: u32| {
+        let logits = &outputs.main[image];
+        let local = after_main(logits, &routing, &hard).context(LogitsSnafu { image })?;
+        let p = softmax(logits).context(LogitsSnafu { image })?;
+        let mut judged = Judged {
+            main_score: ranking.of(&p),
+            extension_score: None,
+            main_right: local.main.label == label,
+            edge_exit: Exit::Main,
+            edge_right: local.main.label == label,
+            cloud_right: None,
+        };
+        if local.hard {
+            let logits = &outputs.extension[image];
+            let (answer, _) =
+                local_answer(&local.main, logits, &routing, &hard).context(LogitsSnafu { image })?;
+            let q = softmax(logits).context(LogitsSnafu { image })?;
+            judged.extension_score = Some(extension_score.of(&q));
+            judged.edge_exit = answer.exit;
+            judged.edge_right = answer.label == label;
+        }
+        if let Some(logits) = outputs.cloud.get(image) {
+            let p = softmax(logits).context(LogitsSnafu { image })?;
+            judged.cloud_right = Some(best(&p).0 == label as usize);
+        }
+        Ok(judged)
+    };
+    outputs
+        .labels
+        .iter()
+        .enumerate()
+        .map(|(image, &label)| one(image, label))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hard::HardClasses;
+    use crate::route::AfterMain;
+    use crate::samples::outputs;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// The evaluation says what the serving path does.
+        #[test]
+        fn judged_images_leave_where_the_router_sends_them(
+            outputs in outputs(30),
+            offload_above in 0_f32..1.6,
+            escalate in proptest::option::of(0_f32..1.0),
+            more_confident: bool,
+            which in 0_usize..3,
+        ) {
+            let score = [Score::Entropy, Score::LeastConfidence, Score::Margin][which];
+            let rule = if more_confident { ExtensionRule::MoreConfident } else { ExtensionRule::Extension };
+            let routing = Routing {
+                score, offload_above, extension_offload_above: escalate, rule, when_unavailable: WhenUnavailable::Fail,
+            };
+            let hard = outputs.check().unwrap();
+            for (image, judged) in judge(&outputs, Ranking::Score(score), score, rule).unwrap().into_iter().enumerate() {
+                let main = after_main(&outputs.main[image], &routing, &hard).unwrap();
+                let exit = match main.next {
+                    AfterMain::Answer => Exit::Main,
+                    AfterMain::Offload => Exit::Cloud,
+                    AfterMain::Extend => {
+                        let (answer, unsure) =
+                            local_answer(&main.main, &outputs.extension[image], &routing, &hard).unwrap();
+                        if unsure { Exit::Cloud } else { answer.exit }
+                    }
+                };
+                prop_assert_eq!(judged.exit(offload_above, escalate), exit);
+                prop_assert_eq!(judged.extends(offload_above), main.next == AfterMain::Extend);
+            }
+        }
+    }
+}

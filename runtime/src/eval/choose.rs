@@ -1,0 +1,300 @@
+//! `meanet choose`: thresholds for a budget, for an accuracy, or for a risk that is guaranteed.
+
+use std::error::Error;
+
+use clap::ValueEnum;
+use meanet_crds::deployment::Routing as RoutingSpec;
+use meanet_crds::{GROUP, MEANetDeployment, VERSION};
+use meanet_method::Tally;
+use meanet_method::choose::{Choice, Goal, Risk, RiskBound, by_risk, choose, choose_both};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::figures::Figures;
+use super::setting::{Common, RuleName, ScoreName, Setting, energy, present};
+use super::stored::Stored;
+
+/// Chooses thresholds on the selection images of a stored evaluation, tells what they do on its other images, and prints
+/// the routing to apply.
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("goal").required(true).multiple(false))]
+pub struct Args {
+    #[command(flatten)]
+    common: Common,
+    /// Send at most this share of the images, 0..1.
+    #[arg(long, group = "goal")]
+    offload_budget: Option<f64>,
+    /// Be right for at least this share of the images, 0..1, and send as few as that needs.
+    #[arg(long, group = "goal")]
+    target_accuracy: Option<f64>,
+    /// Keep the risk at or below this, 0..1, with the confidence given, and send as few as that needs.
+    #[arg(long, group = "goal")]
+    max_risk: Option<f64>,
+    /// Probability that the risk is kept, over the draw of the selection images.
+    #[arg(long, default_value_t = 0.95, requires = "max_risk")]
+    confidence: f64,
+    /// Which errors count as risk.
+    #[arg(long, default_value = "wrong", requires = "max_risk")]
+    risk: RiskName,
+    /// Score of the main exit; the present one otherwise.
+    #[arg(long)]
+    score: Option<ScoreName>,
+    /// Whose answer counts when the extension was asked; as at present otherwise.
+    #[arg(long)]
+    extension_rule: Option<RuleName>,
+    /// Extension's score above which images go on to the cloud; without it the extension's answers are final.
+    #[arg(long)]
+    extension_offload_above: Option<f32>,
+    /// Choose the extension's threshold as well.
+    #[arg(long, conflicts_with_all = ["max_risk", "extension_offload_above"])]
+    two_stage: bool,
+}
+
+/// Errors that count as risk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+enum RiskName {
+    /// Wrong answers, of all.
+    Wrong,
+    /// Wrong answers, of those given at the edge.
+    WrongAtEdge,
+    /// Wrong answers at the edge where the cloud would have been right, of all.
+    Missed,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Chosen {
+    setting: Setting,
+    /// On the images that the thresholds were chosen by.
+    selection: Figures,
+    /// On others.
+    report: Figures,
+    /// To apply.
+    routing: Value,
+}
+
+/// Runs the sub-command.
+pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    let stored = Stored::open(&args.common.eval)?;
+    let (deployment, spec) = present(args.common.deployment.as_deref())?;
+    let profile = energy(args.common.energy.as_deref())?;
+    let (setting, selected) = pick(args, &stored, &Setting::from(&spec))?;
+    let judged = setting.judge(&stored.report, &stored.selection)?;
+    let tally = Tally::of(&judged, setting.threshold(), setting.extension_offload_above);
+    let costs = stored.config.costs();
+    let chosen = Chosen {
+        setting,
+        selection: Figures::new(&selected, &profile, &costs),
+        report: Figures::new(&tally, &profile, &costs),
+        routing: fragment(&setting, &spec, deployment.as_ref()),
+    };
+    if args.common.json {
+        println!("{}", serde_json::to_string_pretty(&chosen)?);
+    } else {
+        print!("{}", args.words(&chosen)?);
+    }
+    Ok(())
+}
+
+/// The setting chosen on the selection images, and what it does on them.
+fn pick(args: &Args, stored: &Stored, present: &Setting) -> Result<(Setting, Tally), Box<dyn Error>> {
+    let setting = Setting {
+        score: args.score.unwrap_or(present.score),
+        offload_above: None,
+        extension_offload_above: args.extension_offload_above,
+        extension_rule: args.extension_rule.unwrap_or(present.extension_rule),
+    };
+    if setting.score == ScoreName::Learned {
+        return Err(
+            "failed to choose a threshold for the learned score: spec.routing.score has no such value yet; \
+                    `meanet what-if --score learned` shows what it would bring"
+                .into(),
+        );
+    }
+    let judged = setting.judge(&stored.selection, &stored.selection)?;
+    let escalate = setting.extension_offload_above;
+    let goal = args
+        .offload_budget
+        .map(Goal::OffloadBudget)
+        .or(args.target_accuracy.map(Goal::TargetAccuracy));
+    let choice: Choice = match (goal, args.max_risk) {
+        (Some(goal), _) if args.two_stage => choose_both(&judged, goal)?,
+        (Some(goal), _) => choose(&judged, escalate, goal)?,
+        (None, Some(at_most)) => {
+            let bound = RiskBound {
+                risk: args.risk.into(),
+                at_most,
+                confidence: args.confidence,
+            };
+            by_risk(
+                &judged,
+                escalate,
+                setting.score.score().range(stored.selection.classes()),
+                bound,
+            )?
+        }
+        (None, None) => return Err("give --offload-budget, --target-accuracy or --max-risk".into()),
+    };
+    let setting = Setting {
+        offload_above: Some(choice.offload_above),
+        extension_offload_above: choice.extension_offload_above,
+        ..setting
+    };
+    Ok((setting, choice.tally))
+}
+
+impl From<RiskName> for Risk {
+    fn from(name: RiskName) -> Self {
+        match name {
+            RiskName::Wrong => Self::Wrong,
+            RiskName::WrongAtEdge => Self::WrongAtEdge,
+            RiskName::Missed => Self::Missed,
+        }
+    }
+}
+
+/// What of `spec.routing` has to be set; with the deployment known, the object to apply.
+fn fragment(setting: &Setting, spec: &RoutingSpec, deployment: Option<&MEANetDeployment>) -> Value {
+    let mut routing = Map::new();
+    routing.insert("score".to_owned(), json!(setting.score.as_str()));
+    routing.insert("offloadAbove".to_owned(), number(setting.threshold()));
+    match setting.extension_offload_above {
+        Some(above) => routing.insert("extensionOffloadAbove".to_owned(), number(above)),
+        // Only null takes a value away that someone has set.
+        None if spec.extension_offload_above.is_some() => {
+            routing.insert("extensionOffloadAbove".to_owned(), Value::Null)
+        }
+        None => None,
+    };
+    routing.insert(
+        "extensionRule".to_owned(),
+        json!(format!("{:?}", setting.extension_rule)),
+    );
+    let mut object = json!({"spec": {"routing": routing}});
+    if let Some(deployment) = deployment {
+        let metadata = &deployment.metadata;
+        object["apiVersion"] = json!(format!("{GROUP}/{VERSION}"));
+        object["kind"] = json!("MEANetDeployment");
+        object["metadata"] = json!({"name": metadata.name});
+        if let Some(namespace) = &metadata.namespace {
+            object["metadata"]["namespace"] = json!(namespace);
+        }
+    }
+    object
+}
+
+/// The shortest decimal that is this threshold again at the edge, which computes in 32 bits.
+fn number(value: f32) -> Value {
+    value
+        .to_string()
+        .parse::<f64>()
+        .map_or(Value::Null, |value| json!(value))
+}
+
+impl Args {
+    fn words(&self, chosen: &Chosen) -> Result<String, Box<dyn Error>> {
+        let line = |what: &str, figures: &Figures| {
+            format!(
+                "# on {} {what} images: accuracy {:.2} % (standard error {:.2}), sent {:.2} %, missed at the edge {:.2} %, {:.2} mJ an image\n",
+                figures.images,
+                100.0 * figures.accuracy,
+                100.0 * figures.standard_error,
+                100.0 * figures.offload,
+                100.0 * figures.missed,
+                1e3 * figures.spent.joules,
+            )
+        };
+        let promise = match (self.offload_budget, self.target_accuracy, self.max_risk) {
+            (Some(budget), _, _) => format!("# sends at most {budget} of the selection images\n"),
+            (_, Some(target), _) => format!("# right for at least {target} of the selection images\n"),
+            (_, _, Some(risk)) => format!(
+                "# risk ({:?}) at most {risk} with confidence {}, on images like the selection images\n",
+                self.risk, self.confidence
+            ),
+            _ => String::new(),
+        };
+        let how = if self.common.deployment.is_some() {
+            "# kubectl apply --server-side --field-manager=meanet-choose --force-conflicts -f THIS\n"
+        } else {
+            "# kubectl patch mead NAME --type=merge --patch-file=THIS\n"
+        };
+        let yaml = serde_saphyr::to_string(&chosen.routing)?;
+        let selection = line("selection", &chosen.selection);
+        Ok(format!(
+            "{promise}{selection}{}{how}{yaml}",
+            line("other", &chosen.report)
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stored::tests::stored;
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn args(flags: &[&str]) -> Result<Args, clap::Error> {
+        Cli::try_parse_from(["choose", "--eval", "run"].iter().chain(flags)).map(|cli| cli.args)
+    }
+
+    fn setting(flags: &[&str]) -> Result<(Setting, Tally), String> {
+        let present = Setting::from(&RoutingSpec::default());
+        pick(&args(flags).unwrap(), &stored(), &present).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn one_goal_is_wanted_and_only_one() {
+        assert!(args(&[]).is_err());
+        assert!(args(&["--offload-budget", "0.2", "--max-risk", "0.1"]).is_err());
+        assert!(args(&["--max-risk", "0.1", "--two-stage"]).is_err());
+    }
+
+    #[test]
+    fn the_routing_is_one_that_the_api_takes_and_the_edge_reads_alike() {
+        let (setting, _) = setting(&["--offload-budget", "0.2", "--two-stage"]).unwrap();
+        let fragment = fragment(&setting, &RoutingSpec::default(), None);
+        let yaml = serde_saphyr::to_string(&fragment).unwrap();
+        let read: Value = serde_saphyr::from_str(&yaml).unwrap();
+        let spec: RoutingSpec = serde_json::from_value(read["spec"]["routing"].clone()).unwrap();
+        assert_eq!(Setting::from(&spec), setting, "{yaml}");
+    }
+
+    #[test]
+    fn a_value_someone_has_set_is_taken_away() {
+        let (setting, _) = setting(&["--offload-budget", "0.2"]).unwrap();
+        let before = RoutingSpec {
+            extension_offload_above: Some(0.5),
+            ..RoutingSpec::default()
+        };
+        assert_eq!(
+            fragment(&setting, &before, None)["spec"]["routing"].get("extensionOffloadAbove"),
+            Some(&Value::Null)
+        );
+        let without = fragment(&setting, &RoutingSpec::default(), None);
+        assert_eq!(without["spec"]["routing"].get("extensionOffloadAbove"), None);
+    }
+
+    #[test]
+    fn goals_are_kept_on_the_selection_images() {
+        assert!(setting(&["--offload-budget", "0.2"]).unwrap().1.offload() <= 0.2);
+        assert!(setting(&["--target-accuracy", "0.7"]).unwrap().1.accuracy() >= 0.7);
+        let (_, tally) = setting(&["--max-risk", "0.2", "--risk", "missed"]).unwrap();
+        assert!(tally.missed < 40, "{} of 200", tally.missed);
+        assert!(
+            setting(&["--target-accuracy", "1"])
+                .unwrap_err()
+                .contains("best threshold")
+        );
+        assert!(
+            setting(&["--offload-budget", "0.2", "--score", "learned"])
+                .unwrap_err()
+                .contains("what-if")
+        );
+    }
+}

@@ -1,0 +1,332 @@
+//! The report as one HTML file: tables and SVG, no script, nothing fetched.
+
+use std::fmt::Write;
+
+use super::figures::Line;
+use super::plot::{Mark, Plot, Series, escape};
+use super::report::{CurvePoint, EvaluationReport, ScoreReport};
+
+const STYLE: &str = "body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:76rem;padding:0 1rem;color:#222}\
+h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}table{border-collapse:collapse;margin:.6rem 0}\
+td,th{padding:.2rem .7rem;border-bottom:1px solid #ddd;text-align:right}td:first-child,th:first-child{text-align:left}\
+.plots{display:flex;flex-wrap:wrap;gap:1rem}svg{width:36rem;max-width:100%;height:auto;background:#fff}\
+svg text{font:11px system-ui,sans-serif;fill:#333}svg .title{font-weight:600;font-size:12.5px}\
+.grid{stroke:#e5e5e5;stroke-width:1}.note{color:#555;max-width:60rem}code{word-break:break-all}";
+
+/// The whole page.
+pub(super) fn page(report: &EvaluationReport) -> String {
+    let config = &report.config;
+    let cloud = config.cloud_backbone.as_deref().unwrap_or("none");
+    let mut html = format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+         <title>MEANet evaluation</title><style>{STYLE}</style></head><body><h1>{} edge, cloud {}</h1>\
+         <p class=\"note\">Model <code>{}</code>. {} images: {}. Thresholds, router and temperatures are fitted to {} other images: {}.</p>",
+        escape(&config.backbone),
+        escape(cloud),
+        escape(&config.model),
+        report.report_images,
+        escape(&config.data),
+        report.selection_images,
+        escape(&config.selection),
+    );
+    section(&mut html, "Routings", &[lines(&report.lines)], &[]);
+    section(
+        &mut html,
+        "Cost of each way out",
+        &[ways_out(report), profile(report)],
+        &[],
+    );
+    section(&mut html, "Easy and hard", &[hardness(report)], &[]);
+    section(&mut html, "Every threshold", &[], &threshold_plots(report));
+    section(
+        &mut html,
+        "How well scores rank",
+        &[scores(&report.scores)],
+        &[risk_coverage(&report.scores)],
+    );
+    section(
+        &mut html,
+        "Calibration",
+        &[calibration(report)],
+        &reliability(report),
+    );
+    html.push_str("</body></html>\n");
+    html
+}
+
+fn section(html: &mut String, title: &str, parts: &[String], plots: &[Plot]) {
+    let _ = write!(html, "<h2>{title}</h2>{}", parts.concat());
+    if !plots.is_empty() {
+        let drawn: Vec<String> = plots.iter().map(Plot::svg).collect();
+        let _ = write!(html, "<div class=\"plots\">{}</div>", drawn.concat());
+    }
+}
+
+fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let cells = |tag: &str, cells: &[String]| {
+        cells
+            .iter()
+            .map(|cell| format!("<{tag}>{}</{tag}>", escape(cell)))
+            .collect::<String>()
+    };
+    let head: Vec<String> = head.iter().map(|&cell| cell.to_owned()).collect();
+    let body: String = rows
+        .iter()
+        .map(|row| format!("<tr>{}</tr>", cells("td", row)))
+        .collect();
+    format!("<table><tr>{}</tr>{body}</table>", cells("th", &head))
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.2} %", 100.0 * share)
+}
+
+fn lines(lines: &[Line]) -> String {
+    let rows: Vec<Vec<String>> = lines
+        .iter()
+        .map(|line| {
+            let figures = &line.figures;
+            let mut row = vec![
+                line.name.clone(),
+                format!(
+                    "{:.2} ± {:.2} %",
+                    100.0 * figures.accuracy,
+                    100.0 * figures.standard_error
+                ),
+            ];
+            row.extend(figures.exits.iter().map(|exit| {
+                if exit.share > 0.0 {
+                    format!("{}, {}", percent(exit.share), percent(exit.accuracy))
+                } else {
+                    "–".to_owned()
+                }
+            }));
+            row.extend([
+                percent(figures.missed),
+                format!("{:.1} M", figures.spent.edge_macs / 1e6),
+                format!("{:.0} B", figures.spent.bytes),
+                format!("{:.2} mJ", 1e3 * figures.spent.joules),
+            ]);
+            row
+        })
+        .collect();
+    let head = [
+        "",
+        "accuracy",
+        "main: share, accuracy",
+        "extension",
+        "cloud",
+        "missed",
+        "edge MACs",
+        "sent",
+        "energy",
+    ];
+    let note = "<p class=\"note\">± is the standard error. Missed: answered wrongly at the edge where the cloud would have been right. \
+                MACs, bytes of pixels and energy are the mean of an image.</p>";
+    table(&head, &rows) + note
+}
+
+fn ways_out(report: &EvaluationReport) -> String {
+    let rows: Vec<Vec<String>> = report
+        .ways_out
+        .iter()
+        .map(|way| {
+            vec![
+                way.name.to_owned(),
+                format!("{:.1} M", way.spent.edge_macs / 1e6),
+                format!("{:.1} M", way.spent.cloud_macs / 1e6),
+                format!("{:.0} B", way.spent.bytes),
+                format!("{:.2} mJ", 1e3 * way.spent.joules),
+            ]
+        })
+        .collect();
+    table(&["", "edge MACs", "cloud MACs", "sent", "energy"], &rows)
+}
+
+fn profile(report: &EvaluationReport) -> String {
+    let profile = &report.energy_profile;
+    format!(
+        "<p class=\"note\">Energy profile: {:.3e} J per multiply-accumulate at the edge, {:.3} W while sending {:.0} bytes a second, {:.3e} J per \
+         multiply-accumulate in the cloud.</p>",
+        profile.edge.joules_per_mac,
+        profile.uplink.watts,
+        profile.uplink.bytes_per_second,
+        profile.cloud_joules_per_mac
+    )
+}
+
+fn hardness(report: &EvaluationReport) -> String {
+    let rows: Vec<Vec<String>> = ["easy class", "hard class"]
+        .into_iter()
+        .zip(&report.hardness)
+        .map(|(name, cells)| {
+            let cell = |cell: &super::report::Hardness| {
+                let of = cell.images.max(1) as f64;
+                let (main, edge) = (
+                    percent(cell.main_right as f64 / of),
+                    percent(cell.edge_right as f64 / of),
+                );
+                format!("{} images, main {main}, edge {edge}", cell.images)
+            };
+            vec![name.to_owned(), cell(&cells[0]), cell(&cells[1])]
+        })
+        .collect();
+    table(&["truth", "main exit says easy", "main exit says hard"], &rows)
+}
+
+fn threshold_plots(report: &EvaluationReport) -> Vec<Plot> {
+    let per_score = |x: fn(&CurvePoint) -> f64| -> Vec<Series> {
+        let one = |score: &ScoreReport| Series {
+            name: score.score.as_str().to_owned(),
+            mark: Mark::Line,
+            points: score.curve.iter().map(|p| (x(p), 100.0 * p.accuracy)).collect(),
+        };
+        report.scores.iter().map(one).collect()
+    };
+    let dots = |x: fn(&Line) -> f64| Series {
+        name: "routings above".to_owned(),
+        mark: Mark::Dots,
+        points: report
+            .lines
+            .iter()
+            .map(|line| (x(line), 100.0 * line.figures.accuracy))
+            .collect(),
+    };
+    let mut by_offload = per_score(|p| 100.0 * p.offload);
+    by_offload.push(dots(|line| 100.0 * line.figures.offload));
+    let mut by_joules = per_score(|p| 1e3 * p.joules);
+    by_joules.push(dots(|line| 1e3 * line.figures.spent.joules));
+    let plot = |title: &str, x: &str, series| Plot {
+        title: title.to_owned(),
+        x: x.to_owned(),
+        y: "accuracy, %".to_owned(),
+        y_range: None,
+        series,
+    };
+    let mut plots = vec![
+        plot("Accuracy by share sent", "sent to the cloud, %", by_offload),
+        plot("Accuracy by energy", "mJ an image", by_joules),
+    ];
+    plots.extend(report.scores.iter().map(|score| {
+        let line = |name: &str, y: fn(&CurvePoint) -> f64| Series {
+            name: name.to_owned(),
+            mark: Mark::Line,
+            points: score
+                .curve
+                .iter()
+                .map(|p| (f64::from(p.offload_above), 100.0 * y(p)))
+                .collect(),
+        };
+        let series = vec![
+            line("accuracy", |p| p.accuracy),
+            line("leaves at main", |p| p.main),
+            line("at extension", |p| p.extension),
+            line("to the cloud", |p| p.offload),
+        ];
+        Plot {
+            title: format!("Thresholds of {}", score.score.as_str()),
+            x: "offloadAbove".to_owned(),
+            y: "%".to_owned(),
+            y_range: Some((0.0, 100.0)),
+            series,
+        }
+    }));
+    plots
+}
+
+fn scores(scores: &[ScoreReport]) -> String {
+    let shown = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"));
+    let rows: Vec<Vec<String>> = scores
+        .iter()
+        .map(|score| {
+            vec![
+                score.score.as_str().to_owned(),
+                shown(score.auroc_wrong),
+                shown(score.auroc_gain),
+                format!("{:.4}", score.aurc),
+                format!("{:.4}", score.best_aurc),
+            ]
+        })
+        .collect();
+    let head = [
+        "score",
+        "AUROC, edge wrong",
+        "AUROC, cloud mends",
+        "AURC",
+        "AURC of a perfect score",
+    ];
+    table(&head, &rows)
+}
+
+fn risk_coverage(scores: &[ScoreReport]) -> Plot {
+    let one = |score: &ScoreReport| Series {
+        name: score.score.as_str().to_owned(),
+        mark: Mark::Line,
+        points: score
+            .risk_coverage
+            .iter()
+            .map(|p| (100.0 * p.coverage, 100.0 * p.risk))
+            .collect(),
+    };
+    Plot {
+        title: "Risk by coverage, edge only".to_owned(),
+        x: "surest images answered, %".to_owned(),
+        y: "wrong among them, %".to_owned(),
+        y_range: None,
+        series: scores.iter().map(one).collect(),
+    }
+}
+
+fn calibration(report: &EvaluationReport) -> String {
+    let rows: Vec<Vec<String>> = report
+        .calibration
+        .iter()
+        .map(|one| {
+            vec![
+                one.exit.as_str().to_owned(),
+                percent(one.error),
+                format!("{:.3}", one.temperature),
+                percent(one.scaled_error),
+            ]
+        })
+        .collect();
+    table(
+        &[
+            "exit",
+            "expected calibration error",
+            "temperature",
+            "error at that temperature",
+        ],
+        &rows,
+    )
+}
+
+fn reliability(report: &EvaluationReport) -> Vec<Plot> {
+    let one = |calibration: &super::calibrated::Calibration| {
+        let series = |name: &str, bins: &[meanet_method::calibration::Bin]| Series {
+            name: name.to_owned(),
+            mark: Mark::Line,
+            points: bins
+                .iter()
+                .filter(|bin| bin.images > 0)
+                .map(|bin| (100.0 * bin.confidence, 100.0 * bin.accuracy))
+                .collect(),
+        };
+        Plot {
+            title: format!("Reliability of {}", calibration.exit.as_str()),
+            x: "confidence, %".to_owned(),
+            y: "right, %".to_owned(),
+            y_range: Some((0.0, 100.0)),
+            series: vec![
+                series("as it is", &calibration.bins),
+                series("with temperature", &calibration.scaled_bins),
+                Series {
+                    name: "honest".to_owned(),
+                    mark: Mark::Dashed,
+                    points: vec![(0.0, 0.0), (100.0, 100.0)],
+                },
+            ],
+        }
+    };
+    report.calibration.iter().map(one).collect()
+}

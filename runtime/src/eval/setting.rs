@@ -1,0 +1,241 @@
+//! A routing as the command line names it, and what it starts from.
+
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use meanet_crds::MEANetDeployment;
+use meanet_crds::deployment::Routing as RoutingSpec;
+use meanet_method::{
+    EnergyProfile, ExtensionRule, Judged, Outputs, Ranking, Router, Score, ScoreError, judge, softmax,
+};
+use serde::Serialize;
+use serde_json::Value;
+
+/// Largest YAML file read.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// Which evaluation, and what it is compared with.
+#[derive(Debug, clap::Args)]
+pub(super) struct Common {
+    /// Folder of a stored evaluation (`meanet eval --out`).
+    #[arg(long)]
+    pub(super) eval: PathBuf,
+    /// Manifest of the `MEANetDeployment` whose spec.routing is the present setting; without it the API's defaults are.
+    #[arg(long)]
+    pub(super) deployment: Option<PathBuf>,
+    /// Energy profile, YAML; without it that of docs/evaluation.md.
+    #[arg(long)]
+    pub(super) energy: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Scores of the main exit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+pub(super) enum ScoreName {
+    Entropy,
+    LeastConfidence,
+    Margin,
+    /// A router fitted to the selection images. The API has no such score yet.
+    Learned,
+}
+
+/// Whose answer counts when the extension was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+pub(super) enum RuleName {
+    Extension,
+    MoreConfident,
+}
+
+impl From<RuleName> for ExtensionRule {
+    fn from(name: RuleName) -> Self {
+        match name {
+            RuleName::Extension => Self::Extension,
+            RuleName::MoreConfident => Self::MoreConfident,
+        }
+    }
+}
+
+impl ScoreName {
+    /// Those that the API knows, and the learned one.
+    pub(super) const ALL: [Self; 4] = [Self::Entropy, Self::LeastConfidence, Self::Margin, Self::Learned];
+
+    /// The function of the softmax; for the learned score, the one that the extension is judged by.
+    pub(super) fn score(self) -> Score {
+        match self {
+            Self::Entropy | Self::Learned => Score::Entropy,
+            Self::LeastConfidence => Score::LeastConfidence,
+            Self::Margin => Score::Margin,
+        }
+    }
+
+    /// As the API writes it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Entropy => "Entropy",
+            Self::LeastConfidence => "LeastConfidence",
+            Self::Margin => "Margin",
+            Self::Learned => "Learned",
+        }
+    }
+}
+
+/// A routing, as far as an evaluation can tell it apart.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Setting {
+    pub(super) score: ScoreName,
+    /// Absent: nothing is sent by the main exit's score.
+    pub(super) offload_above: Option<f32>,
+    pub(super) extension_offload_above: Option<f32>,
+    pub(super) extension_rule: RuleName,
+}
+
+impl From<&RoutingSpec> for Setting {
+    fn from(spec: &RoutingSpec) -> Self {
+        let routing = crate::edge::routing(spec);
+        Self {
+            score: match routing.score {
+                Score::Entropy => ScoreName::Entropy,
+                Score::LeastConfidence => ScoreName::LeastConfidence,
+                Score::Margin => ScoreName::Margin,
+            },
+            offload_above: Some(routing.offload_above),
+            extension_offload_above: routing.extension_offload_above,
+            extension_rule: match routing.rule {
+                ExtensionRule::Extension => RuleName::Extension,
+                ExtensionRule::MoreConfident => RuleName::MoreConfident,
+            },
+        }
+    }
+}
+
+impl Setting {
+    /// Judges `outputs` by its score and rule. The learned score is fitted to `selection` first.
+    pub(super) fn judge(
+        &self,
+        outputs: &Outputs,
+        selection: &Outputs,
+    ) -> Result<Vec<Judged>, Box<dyn Error>> {
+        let rule = self.extension_rule.into();
+        let router;
+        let ranking = if self.score == ScoreName::Learned {
+            router = fit_router(selection, rule)?;
+            Ranking::Learned(&router)
+        } else {
+            Ranking::Score(self.score.score())
+        };
+        Ok(judge(outputs, ranking, self.score.score(), rule)?)
+    }
+
+    /// The same with another score; thresholds of the old one do not count for it.
+    pub(super) fn with(&self, score: ScoreName) -> Self {
+        let offload_above = self.offload_above.filter(|_| score == self.score);
+        let extension_offload_above = self
+            .extension_offload_above
+            .filter(|_| score.score() == self.score.score());
+        Self {
+            score,
+            offload_above,
+            extension_offload_above,
+            ..*self
+        }
+    }
+
+    /// The main threshold as a number; no score is above infinity.
+    pub(super) fn threshold(&self) -> f32 {
+        self.offload_above.unwrap_or(f32::INFINITY)
+    }
+}
+
+/// A router fitted to tell, from the main exit, where the cloud mends the edge's answer under `rule`.
+fn fit_router(selection: &Outputs, rule: ExtensionRule) -> Result<Router, Box<dyn Error>> {
+    let judged = judge(selection, Ranking::Score(Score::Entropy), Score::Entropy, rule)?;
+    let rows = selection
+        .main
+        .iter()
+        .zip(&judged)
+        .map(|(logits, one)| Ok((softmax(logits)?, one.gains())));
+    Ok(Router::fit(&rows.collect::<Result<Vec<_>, ScoreError>>()?)?)
+}
+
+/// The deployment of a manifest, and its routing; the API's defaults without one.
+pub(super) fn present(
+    path: Option<&Path>,
+) -> Result<(Option<MEANetDeployment>, RoutingSpec), Box<dyn Error>> {
+    let Some(path) = path else {
+        return Ok((None, RoutingSpec::default()));
+    };
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&read(path)?).map_err(|e| refused(path, &e))?;
+    let document = documents
+        .into_iter()
+        .find(|document| {
+            document
+                .get("kind")
+                .is_some_and(|kind| kind == "MEANetDeployment")
+        })
+        .ok_or_else(|| refused(path, &"no document of it is a MEANetDeployment"))?;
+    let deployment: MEANetDeployment = serde_json::from_value(document).map_err(|e| refused(path, &e))?;
+    let routing = deployment.spec.routing.clone();
+    Ok((Some(deployment), routing))
+}
+
+/// The energy profile of a file, checked; the default one without a file.
+pub(super) fn energy(path: Option<&Path>) -> Result<EnergyProfile, Box<dyn Error>> {
+    let Some(path) = path else {
+        return Ok(EnergyProfile::default());
+    };
+    let profile: EnergyProfile = serde_saphyr::from_str(&read(path)?).map_err(|e| refused(path, &e))?;
+    profile.check()?;
+    Ok(profile)
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    let bytes = fs::metadata(path).map_err(|e| refused(path, &e))?.len();
+    if bytes > MAX_BYTES {
+        return Err(refused(
+            path,
+            &format!("it has {bytes} bytes, more than {MAX_BYTES}"),
+        ));
+    }
+    fs::read_to_string(path).map_err(|e| refused(path, &e))
+}
+
+fn refused(path: &Path, error: &dyn std::fmt::Display) -> String {
+    format!("failed to read {}: {error}", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_energy_profile_is_read_and_a_misspelt_one_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("profile.yaml");
+        let good = "edge: {joulesPerMac: 1.0e-10}\nuplink: {watts: 5, bytesPerSecond: 2.0e6}\n";
+        fs::write(&path, good).unwrap();
+        assert!((energy(Some(&path)).unwrap().uplink.watts - 5.0).abs() < 1e-9);
+        fs::write(&path, good.replace("watts", "watt")).unwrap();
+        assert!(energy(Some(&path)).unwrap_err().to_string().contains("watt"));
+        fs::write(&path, good.replace("2.0e6", "0")).unwrap();
+        assert!(
+            energy(Some(&path))
+                .unwrap_err()
+                .to_string()
+                .contains("bytesPerSecond")
+        );
+        assert_eq!(energy(None).unwrap(), EnergyProfile::default());
+    }
+
+    #[test]
+    fn the_present_setting_is_the_deployments() {
+        let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/samples/street-cams.yaml");
+        let (deployment, routing) = present(Some(&sample)).unwrap();
+        assert_eq!(deployment.unwrap().metadata.name.as_deref(), Some("street-cams"));
+        assert_eq!(Setting::from(&routing).threshold(), routing.offload_above as f32);
+    }
+}
