@@ -52,7 +52,7 @@ pub struct MEANetRevisionSpec {
     pub model: Model,
     /// Digests of the blobs that run: imported ones, or those that retraining made from them.
     pub weights: Weights,
-    /// Classes that the extension answers for, ascending; its output `i` means class `hardClasses[i]`.
+    /// Classes for which the extension is asked, ascending: those that the main exit may be wrong to name.
     #[schemars(length(max = 10000))]
     pub hard_classes: Vec<i32>,
     /// When an input leaves by which exit, copied from the deployment when the revision was made.
