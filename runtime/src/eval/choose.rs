@@ -1,6 +1,7 @@
 //! `meanet choose`: thresholds for a budget, for an accuracy, or for a risk that is guaranteed.
 
 use std::error::Error;
+use std::io::{self, Write};
 
 use clap::ValueEnum;
 use meanet_crds::deployment::Routing as RoutingSpec;
@@ -88,12 +89,8 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         report: Figures::new(&tally, &profile, &costs),
         routing: fragment(&setting, &spec, deployment.as_ref()),
     };
-    if args.common.json {
-        println!("{}", serde_json::to_string_pretty(&chosen)?);
-    } else {
-        print!("{}", args.words(&chosen)?);
-    }
-    Ok(())
+    let text = if args.common.json { serde_json::to_string_pretty(&chosen)? } else { args.words(&chosen)? };
+    Ok(writeln!(io::stdout().lock(), "{}", text.trim_end())?)
 }
 
 /// The setting chosen on the selection images, and what it does on them.

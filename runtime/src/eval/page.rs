@@ -37,6 +37,7 @@ pub(super) fn page(report: &EvaluationReport) -> String {
         &[],
     );
     section(&mut html, "Easy and hard", &[hardness(report)], &[]);
+    section(&mut html, "Thresholds for a budget", &[budgets(&report.scores)], &[]);
     section(&mut html, "Every threshold", &[], &threshold_plots(report));
     section(
         &mut html,
@@ -174,6 +175,23 @@ fn hardness(report: &EvaluationReport) -> String {
     table(&["truth", "main exit says easy", "main exit says hard"], &rows)
 }
 
+fn budgets(scores: &[ScoreReport]) -> String {
+    let budgets = scores.first().map(|score| score.budgets.as_slice()).unwrap_or_default();
+    let mut head = vec!["score".to_owned()];
+    head.extend(budgets.iter().map(|b| format!("budget {:.0} %: above, sent, accuracy", 100.0 * b.budget)));
+    let rows: Vec<Vec<String>> = scores
+        .iter()
+        .map(|score| {
+            let cell = |b: &super::report::Budget| {
+                format!("{:.3}, {}, {}", b.offload_above, percent(b.offload), percent(b.accuracy))
+            };
+            std::iter::once(score.score.as_str().to_owned()).chain(score.budgets.iter().map(cell)).collect()
+        })
+        .collect();
+    let note = "<p class=\"note\">Chosen on the selection images for the budget; what was sent and what was right is of the others.</p>";
+    table(&head.iter().map(String::as_str).collect::<Vec<_>>(), &rows) + note
+}
+
 fn threshold_plots(report: &EvaluationReport) -> Vec<Plot> {
     let per_score = |x: fn(&CurvePoint) -> f64| -> Vec<Series> {
         let one = |score: &ScoreReport| Series {
@@ -194,6 +212,12 @@ fn threshold_plots(report: &EvaluationReport) -> Vec<Plot> {
     };
     let mut by_offload = per_score(|p| 100.0 * p.offload);
     by_offload.push(dots(|line| 100.0 * line.figures.offload));
+    if let Some(curve) = report.scores.first().map(|score| &score.curve) {
+        // What sending images at random would give.
+        let ends = [curve.first(), curve.last()].into_iter().flatten();
+        let points = ends.map(|p| (100.0 * p.offload, 100.0 * p.accuracy)).collect();
+        by_offload.push(Series { name: "at random".to_owned(), mark: Mark::Dashed, points });
+    }
     let mut by_joules = per_score(|p| 1e3 * p.joules);
     by_joules.push(dots(|line| 1e3 * line.figures.spent.joules));
     let plot = |title: &str, x: &str, series| Plot {

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use meanet_crds::deployment::Routing as RoutingSpec;
 use meanet_method::ranking::{Coverage, aurc, auroc, best_aurc, risk_coverage};
-use meanet_method::{EnergyProfile, Exit, Outputs, Spent, Tally, best, curve};
+use meanet_method::choose::{Goal, choose};
+use meanet_method::{EnergyProfile, Exit, Judged, Outputs, Spent, Tally, best, curve};
 use serde::Serialize;
 
 use super::calibrated::{Calibration, calibrations};
@@ -17,6 +18,8 @@ use super::stored::{Config, Stored};
 
 /// Points of a curve that are written.
 const POINTS: usize = 200;
+/// Offload budgets at which scores are compared.
+const BUDGETS: [f64; 4] = [0.1, 0.2, 0.3, 0.5];
 
 /// Writes report.json and report.html of a stored evaluation again, with another energy profile or present setting.
 #[derive(Debug, clap::Args)]
@@ -89,6 +92,18 @@ pub(super) struct ScoreReport {
     pub(super) best_aurc: f64,
     pub(super) risk_coverage: Vec<Coverage>,
     pub(super) curve: Vec<CurvePoint>,
+    /// Thresholds for a few budgets, chosen on the selection images. Empty without a cloud.
+    pub(super) budgets: Vec<Budget>,
+}
+
+/// What a threshold that was chosen for an offload budget on the selection images does on the others.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Budget {
+    pub(super) budget: f64,
+    pub(super) offload_above: f32,
+    pub(super) offload: f64,
+    pub(super) accuracy: f64,
 }
 
 /// One threshold.
@@ -321,6 +336,7 @@ mod tests {
             assert!(score.aurc >= score.best_aurc);
         }
         assert_eq!(report.scores.len(), 4);
+        assert!(report.scores.iter().all(|score| score.budgets.len() == BUDGETS.len()));
         assert!(line("present setting").spent.joules > line("edge, extension answers").spent.joules);
     }
 
@@ -343,7 +359,8 @@ mod tests {
 
     #[test]
     fn nothing_is_fitted_to_the_images_reported_on() {
-        // Labels of the report images decide what is reported, but nothing that was fitted: neither router nor temperature.
+        // Labels of the report images decide what is reported, but nothing that was fitted: neither router nor
+        // threshold nor temperature.
         let (as_is, mut other) = (stored(), stored());
         other.report.labels.reverse();
         let curve = |report: &EvaluationReport| {

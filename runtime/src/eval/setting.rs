@@ -232,6 +232,22 @@ mod tests {
     }
 
     #[test]
+    fn the_default_profile_is_the_documented_one() {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/evaluation.md")).unwrap();
+        let block = text.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let said: EnergyProfile = serde_saphyr::from_str(block).unwrap();
+        let default = EnergyProfile::default();
+        for (said, is) in [
+            (said.edge.joules_per_mac, default.edge.joules_per_mac),
+            (said.uplink.watts, default.uplink.watts),
+            (said.uplink.bytes_per_second, default.uplink.bytes_per_second),
+            (said.cloud_joules_per_mac, default.cloud_joules_per_mac),
+        ] {
+            assert!((said - is).abs() <= 1e-6 * is, "{said} is said, {is} is");
+        }
+    }
+
+    #[test]
     fn the_present_setting_is_the_deployments() {
         let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/samples/street-cams.yaml");
         let (deployment, routing) = present(Some(&sample)).unwrap();

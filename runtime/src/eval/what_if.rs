@@ -1,6 +1,7 @@
 //! `meanet what-if`: what another routing would do, from a stored evaluation, without running the model.
 
 use std::error::Error;
+use std::io::{self, Write};
 
 use meanet_method::{Exit, Tally};
 use serde::Serialize;
@@ -65,12 +66,8 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         proposed,
         change,
     };
-    if args.common.json {
-        println!("{}", serde_json::to_string_pretty(&comparison)?);
-    } else {
-        println!("{}", table(&comparison));
-    }
-    Ok(())
+    let text = if args.common.json { serde_json::to_string_pretty(&comparison)? } else { table(&comparison) };
+    Ok(writeln!(io::stdout().lock(), "{text}")?)
 }
 
 impl Args {
