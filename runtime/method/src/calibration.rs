@@ -73,7 +73,9 @@ pub fn fit_temperature(rows: &[(&[f32], Option<usize>)]) -> f32 {
     }
     let loss = |log_temperature: f64| -> f64 {
         let cold = (-log_temperature).exp();
-        rows.iter().map(|(logits, truth)| negative_log_likelihood(logits, *truth, cold)).sum()
+        rows.iter()
+            .map(|(logits, truth)| negative_log_likelihood(logits, *truth, cold))
+            .sum()
     };
     let golden = (5_f64.sqrt() - 1.0) / 2.0;
     let (mut low, mut high) = (0.05_f64.ln(), 20_f64.ln());
@@ -99,7 +101,10 @@ fn negative_log_likelihood(logits: &[f32], truth: Option<usize>, inverse_tempera
     let log_sum = |without: Option<usize>| {
         let indices = || (0..logits.len()).filter(|index| Some(*index) != without);
         let top = indices().map(scaled).fold(f64::NEG_INFINITY, f64::max);
-        top + indices().map(|index| (scaled(index) - top).exp()).sum::<f64>().ln()
+        top + indices()
+            .map(|index| (scaled(index) - top).exp())
+            .sum::<f64>()
+            .ln()
     };
     let said = truth.map_or_else(|| log_sum(Some(answer)), scaled);
     log_sum(None) - said
@@ -135,11 +140,15 @@ mod tests {
     #[test]
     fn a_truth_that_cannot_be_said_cools() {
         // The same, but where the first column is wrong the truth is no column at all: the answer is right as often.
-        let rows: Vec<(Vec<f32>, Option<usize>)> =
-            (0..40).map(|i| (vec![4.0 * 3_f32.ln(), 0.0], (i % 4 != 3).then_some(0))).collect();
+        let rows: Vec<(Vec<f32>, Option<usize>)> = (0..40)
+            .map(|i| (vec![4.0 * 3_f32.ln(), 0.0], (i % 4 != 3).then_some(0)))
+            .collect();
         let rows: Vec<_> = rows.iter().map(|(l, t)| (l.as_slice(), *t)).collect();
         assert!((fit_temperature(&rows) - 4.0).abs() < 1e-2);
-        assert!((fit_temperature(&[(&[2.0], None)]) - 1.0).abs() < 1e-9, "one column can only be right");
+        assert!(
+            (fit_temperature(&[(&[2.0], None)]) - 1.0).abs() < 1e-9,
+            "one column can only be right"
+        );
     }
 
     proptest! {
