@@ -7,6 +7,9 @@ use crate::eval::figures::Line;
 use crate::eval::plot::{Mark, Plot, Series};
 use crate::eval::report::{CurvePoint, EvaluationReport, ScoreReport};
 
+/// Images that a bin must have to be drawn: the share of right ones among fewer says nothing.
+const FEWEST: usize = 5;
+
 /// What thresholds do: over all scores by what they send and spend, then score by score.
 pub(super) fn threshold_plots(report: &EvaluationReport) -> Vec<Plot> {
     let per_score = |x: fn(&CurvePoint) -> f64| -> Vec<Series> {
@@ -106,7 +109,7 @@ pub(super) fn reliability(report: &EvaluationReport) -> Vec<Plot> {
             mark: Mark::Line,
             points: bins
                 .iter()
-                .filter(|bin| bin.images > 0)
+                .filter(|bin| bin.images >= FEWEST)
                 .map(|bin| (100.0 * bin.confidence, 100.0 * bin.accuracy))
                 .collect(),
         };
