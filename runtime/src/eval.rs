@@ -2,7 +2,7 @@
 //! work on what was kept.
 
 use std::error::Error;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -63,15 +63,12 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     if let Some(limit) = args.limit {
         images = images.select(&(0..limit.min(images.len())).collect::<Vec<_>>());
     }
-    let (selection, report, words) = match &args.selection {
-        Some(path) => {
-            let (selection, words) = held_out(path, [height, width])?;
-            (selection, images, words)
-        }
-        None => {
-            let (selection, report) = halves(&images);
-            (selection, report, "the other half of the same images".to_owned())
-        }
+    let (selection, report, words) = if let Some(path) = &args.selection {
+        let (selection, words) = held_out(path, [height, width])?;
+        (selection, images, words)
+    } else {
+        let (selection, report) = halves(&images);
+        (selection, report, "the other half of the same images".to_owned())
     };
     let mut config = Config::new(
         digest,
@@ -97,7 +94,11 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         config,
     };
     stored.write(&args.out)?;
-    println!("{}", summary(&args.view.write(&stored, &args.out)?));
+    writeln!(
+        io::stdout().lock(),
+        "{}",
+        summary(&args.view.write(&stored, &args.out)?)
+    )?;
     info!("open {}", args.out.join("report.html").display());
     Ok(())
 }
