@@ -6,7 +6,7 @@ mod error;
 mod intake;
 mod target;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::{Map, Value, json};
 
 pub use body::{Decoded, Kind};
@@ -52,11 +52,17 @@ pub struct Tensor {
     /// Its name.
     pub name: String,
     /// Its dimensions.
+    #[serde(deserialize_with = "dimensions")]
     pub shape: Vec<usize>,
     /// `UINT8`, `FP32`, `INT64`, `BOOL` or `BYTES`.
     pub datatype: String,
     /// Its values, flat.
     pub data: Value,
+}
+
+/// Dimensions, or an error that says whose they are.
+fn dimensions<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<usize>, D::Error> {
+    Vec::deserialize(from).map_err(|e| D::Error::custom(format!("shape: {e}")))
 }
 
 impl Tensor {

@@ -1,4 +1,5 @@
 use std::ops::Deref;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ use super::{ApiError, MAX_BODY};
 const ROOM: usize = 128 << 20;
 /// How long a body may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Bytes that are still read of a body that is refused: a client that is cut off while it sends never sees the answer.
+const COURTESY: u64 = 256 << 20;
 
 /// Takes bodies in, each bounded in size and time, all of them bounded in memory.
 #[derive(Clone, Debug)]
@@ -53,33 +56,36 @@ impl Intake {
         }
     }
 
-    /// Reads a body of [`MAX_BODY`] bytes at most; one that announces more is not read at all.
+    /// Reads a body of [`MAX_BODY`] bytes at most. Of one that is larger nothing is kept; it is read on for a while, so that
+    /// its sender hears why.
     pub async fn read<B: Buf>(
         &self,
         announced: Option<u64>,
         stream: impl Stream<Item = Result<B, warp::Error>>,
     ) -> Result<Body, ApiError> {
-        if announced.is_some_and(|length| length > MAX_BODY) {
-            return Err(too_large());
-        }
-        timeout(self.patience, self.gather(stream))
-            .await
-            .unwrap_or_else(|_| {
-                Err(ApiError {
-                    status: StatusCode::REQUEST_TIMEOUT,
-                    message: format!(
-                        "body: it did not arrive within {:?}; send it faster or in parts",
-                        self.patience
-                    ),
-                })
+        let stream = std::pin::pin!(stream);
+        let too_large = announced.is_some_and(|length| length > MAX_BODY);
+        let read = timeout(self.patience, async {
+            if too_large {
+                return Err(refuse(stream).await);
+            }
+            self.gather(stream).await
+        });
+        read.await.unwrap_or_else(|_| {
+            Err(ApiError {
+                status: StatusCode::REQUEST_TIMEOUT,
+                message: format!(
+                    "body: it did not arrive within {:?}; send it faster or in parts",
+                    self.patience
+                ),
             })
+        })
     }
 
     async fn gather<B: Buf>(
         &self,
-        stream: impl Stream<Item = Result<B, warp::Error>>,
+        mut stream: Pin<&mut impl Stream<Item = Result<B, warp::Error>>>,
     ) -> Result<Body, ApiError> {
-        let mut stream = std::pin::pin!(stream);
         let mut body = Body {
             bytes: BytesMut::new(),
             room: None,
@@ -88,7 +94,8 @@ impl Intake {
             let mut chunk = chunk.map_err(|e| ApiError::malformed(format!("body: it broke off: {e}")))?;
             let count = chunk.remaining();
             if (body.bytes.len() + count) as u64 > MAX_BODY {
-                return Err(too_large());
+                drop(body);
+                return Err(refuse(stream).await);
             }
             body.take(self.claim(count)?);
             body.bytes.extend_from_slice(&chunk.copy_to_bytes(count));
@@ -115,7 +122,14 @@ impl Body {
     }
 }
 
-fn too_large() -> ApiError {
+/// Lets the rest of a body go by, within bounds.
+async fn refuse<B: Buf>(mut rest: Pin<&mut impl Stream<Item = Result<B, warp::Error>>>) -> ApiError {
+    let mut left = COURTESY;
+    while left > 0
+        && let Some(Ok(chunk)) = rest.next().await
+    {
+        left = left.saturating_sub(chunk.remaining() as u64);
+    }
     ApiError {
         status: StatusCode::PAYLOAD_TOO_LARGE,
         message: format!("body: at most {MAX_BODY} bytes are taken; send fewer images in a request"),
@@ -162,10 +176,19 @@ mod tests {
     #[tokio::test]
     async fn a_large_body_is_refused_before_or_while_it_is_read() {
         let intake = Intake::default();
-        let announced = intake.read(Some(MAX_BODY + 1), stream::pending::<Result<Bytes, _>>());
+        let announced = intake.read(Some(MAX_BODY + 1), chunks(&[1]));
         assert_eq!(announced.await.unwrap_err().status, StatusCode::PAYLOAD_TOO_LARGE);
         let half = MAX_BODY as usize / 2 + 1;
-        let streamed = intake.read(None, chunks(&[half, half])).await;
+        let mut body = chunks(&[half, half, half, half]);
+        let streamed = intake.read(None, &mut body).await;
         assert_eq!(streamed.unwrap_err().status, StatusCode::PAYLOAD_TOO_LARGE);
+        assert!(body.next().await.is_none(), "the sender is heard out");
+    }
+
+    #[tokio::test]
+    async fn a_refused_body_is_not_read_for_ever() {
+        let unending = stream::repeat_with(|| Ok::<_, warp::Error>(Bytes::from(vec![7; 1 << 20])));
+        let refused = Intake::default().read(None, unending).await;
+        assert_eq!(refused.unwrap_err().status, StatusCode::PAYLOAD_TOO_LARGE);
     }
 }

@@ -35,9 +35,8 @@ fn tensor(what: &'static str, datatype: &str, shape: Value, data: Value, names: 
 /// A request of one FP32 image whose first value is this text.
 fn float(what: &'static str, value: &str, names: &'static str) -> Bad {
     let data = format!("{value}{}", ",1.5".repeat(3071));
-    let text = format!(
-        r#"{{"inputs":[{{"name":"image","datatype":"FP32","shape":[1,3,32,32],"data":[{data}]}}]}}"#
-    );
+    let text =
+        format!(r#"{{"inputs":[{{"name":"image","datatype":"FP32","shape":[1,3,32,32],"data":[{data}]}}]}}"#);
     json_text(what, text, names)
 }
 
@@ -71,23 +70,125 @@ fn all() -> Vec<Bad> {
     let hundred = 100 << 20;
     let chunks = (0..100).map(|_| Ok::<_, std::io::Error>(Bytes::from_static(&[b' '; 1 << 20])));
     vec![
-        tensor("wrong side", "UINT8", json!([1, 3, 32, 31]), good.clone(), "inputs[0].shape"),
-        tensor("one channel", "UINT8", json!([1, 1, 32, 32]), good.clone(), "inputs[0].shape"),
-        tensor("no batch", "UINT8", json!([3, 32, 32]), good.clone(), "inputs[0].shape"),
-        tensor("empty batch", "UINT8", json!([0, 3, 32, 32]), json!([]), "inputs[0].shape"),
-        tensor("too large a batch", "UINT8", json!([257, 3, 32, 32]), json!([]), "inputs[0].shape"),
-        tensor("negative batch", "UINT8", json!([-1, 3, 32, 32]), good.clone(), "shape"),
-        tensor("too few values", "UINT8", json!([2, 3, 32, 32]), good.clone(), "inputs[0].data"),
-        tensor("wrong type", "FP64", json!([1, 3, 32, 32]), good.clone(), "inputs[0].datatype"),
-        tensor("text for a number", "UINT8", json!([1, 3, 32, 32]), json!(with_text), "inputs[0].data[9]"),
-        tensor("text for all", "UINT8", json!([1, 3, 32, 32]), json!("7"), "inputs[0].data"),
-        tensor("nested values", "UINT8", json!([1, 3, 32, 32]), json!([good]), "inputs[0].data"),
-        tensor("too large", "UINT8", json!([1, 3, 32, 32]), json!(vec![256; 3072]), "inputs[0].data[0]"),
-        tensor("a fraction", "UINT8", json!([1, 3, 32, 32]), json!(vec![0.5; 3072]), "inputs[0].data[0]"),
-        tensor("no base64", "BYTES", json!([1]), json!(["!"]), "inputs[0].data[0]"),
-        tensor("cut PNG in base64", "BYTES", json!([1]), in_base64(&cut), "inputs[0].data[0]"),
-        tensor("huge PNG in base64", "BYTES", json!([1]), in_base64(&png_of_side(60_000)), "60000×60000"),
-        tensor("many large PNGs", "BYTES", json!([4]), json!(vec![STANDARD.encode(png_of_side(4000)); 4]), "inputs[0].data"),
+        tensor(
+            "wrong side",
+            "UINT8",
+            json!([1, 3, 32, 31]),
+            good.clone(),
+            "inputs[0].shape",
+        ),
+        tensor(
+            "one channel",
+            "UINT8",
+            json!([1, 1, 32, 32]),
+            good.clone(),
+            "inputs[0].shape",
+        ),
+        tensor(
+            "no batch",
+            "UINT8",
+            json!([3, 32, 32]),
+            good.clone(),
+            "inputs[0].shape",
+        ),
+        tensor(
+            "empty batch",
+            "UINT8",
+            json!([0, 3, 32, 32]),
+            json!([]),
+            "inputs[0].shape",
+        ),
+        tensor(
+            "too large a batch",
+            "UINT8",
+            json!([257, 3, 32, 32]),
+            json!([]),
+            "inputs[0].shape",
+        ),
+        tensor(
+            "negative batch",
+            "UINT8",
+            json!([-1, 3, 32, 32]),
+            good.clone(),
+            "shape",
+        ),
+        tensor(
+            "too few values",
+            "UINT8",
+            json!([2, 3, 32, 32]),
+            good.clone(),
+            "inputs[0].data",
+        ),
+        tensor(
+            "wrong type",
+            "FP64",
+            json!([1, 3, 32, 32]),
+            good.clone(),
+            "inputs[0].datatype",
+        ),
+        tensor(
+            "text for a number",
+            "UINT8",
+            json!([1, 3, 32, 32]),
+            json!(with_text),
+            "inputs[0].data[9]",
+        ),
+        tensor(
+            "text for all",
+            "UINT8",
+            json!([1, 3, 32, 32]),
+            json!("7"),
+            "inputs[0].data",
+        ),
+        tensor(
+            "nested values",
+            "UINT8",
+            json!([1, 3, 32, 32]),
+            json!([good]),
+            "inputs[0].data",
+        ),
+        tensor(
+            "too large",
+            "UINT8",
+            json!([1, 3, 32, 32]),
+            json!(vec![256; 3072]),
+            "inputs[0].data[0]",
+        ),
+        tensor(
+            "a fraction",
+            "UINT8",
+            json!([1, 3, 32, 32]),
+            json!(vec![0.5; 3072]),
+            "inputs[0].data[0]",
+        ),
+        tensor(
+            "no base64",
+            "BYTES",
+            json!([1]),
+            json!(["!"]),
+            "inputs[0].data[0]",
+        ),
+        tensor(
+            "cut PNG in base64",
+            "BYTES",
+            json!([1]),
+            in_base64(&cut),
+            "inputs[0].data[0]",
+        ),
+        tensor(
+            "huge PNG in base64",
+            "BYTES",
+            json!([1]),
+            in_base64(&png_of_side(60_000)),
+            "60000×60000",
+        ),
+        tensor(
+            "many large PNGs",
+            "BYTES",
+            json!([4]),
+            json!(vec![STANDARD.encode(png_of_side(4000)); 4]),
+            "inputs[0].data",
+        ),
         float("not a number", "NaN", "body"),
         float("infinity", "Infinity", "body"),
         float("larger than a float", "1e39", "inputs[0].data[0]"),
@@ -98,17 +199,46 @@ fn all() -> Vec<Bad> {
         json_text("cut JSON", r#"{"inputs": [{"name": "image""#, "body"),
         json_text("no body", "", "body"),
         json_text("deeply nested", "[".repeat(1 << 20), "body"),
-        json_text("deeply nested data", format!(r#"{{"inputs":[{{"name":"image","datatype":"UINT8","shape":[1],"data":{}"#, "[".repeat(1 << 20)), "body"),
+        json_text(
+            "deeply nested data",
+            format!(
+                r#"{{"inputs":[{{"name":"image","datatype":"UINT8","shape":[1],"data":{}"#,
+                "[".repeat(1 << 20)
+            ),
+            "body",
+        ),
         json_text("no inputs", "{}", "inputs"),
         json_text("empty inputs", r#"{"inputs": []}"#, "inputs"),
-        json_text("another name", r#"{"inputs": [{"name": "x", "datatype": "UINT8", "shape": [1], "data": [1]}]}"#, "inputs[0].name"),
+        json_text(
+            "another name",
+            r#"{"inputs": [{"name": "x", "datatype": "UINT8", "shape": [1], "data": [1]}]}"#,
+            "inputs[0].name",
+        ),
         file("cut PNG", cut, "body"),
         file("huge PNG", png_of_side(60_000), "60000×60000"),
         file("no PNG", b"GIF89a".to_vec(), "body"),
         file("an empty file", Vec::new(), "body"),
-        Bad { what: "unknown content type", body: "x".into(), content_type: "text/plain", status: 415, names: "Content-Type" },
-        Bad { what: "100 MB announced", body: vec![b' '; hundred].into(), content_type: "application/json", status: 413, names: "body" },
-        Bad { what: "100 MB in chunks", body: Body::wrap_stream(stream::iter(chunks)), content_type: "application/json", status: 413, names: "body" },
+        Bad {
+            what: "unknown content type",
+            body: "x".into(),
+            content_type: "text/plain",
+            status: 415,
+            names: "Content-Type",
+        },
+        Bad {
+            what: "100 MB announced",
+            body: vec![b' '; hundred].into(),
+            content_type: "application/json",
+            status: 413,
+            names: "body",
+        },
+        Bad {
+            what: "100 MB in chunks",
+            body: Body::wrap_stream(stream::iter(chunks)),
+            content_type: "application/json",
+            status: 413,
+            names: "body",
+        },
     ]
 }
 
@@ -153,8 +283,18 @@ async fn refuses_paths(client: &Client, base: &str, model: &str) {
         (Method::POST, "/v2/models/other/infer".to_owned(), 404, "other"),
         (Method::GET, "/v2/models/other".to_owned(), 404, "other"),
         (Method::GET, "/v2/models/other/ready".to_owned(), 404, "other"),
-        (Method::POST, format!("/v2/models/{model}/versions/nine/infer"), 404, "nine"),
-        (Method::GET, format!("/v2/models/{model}/versions/nine"), 404, "nine"),
+        (
+            Method::POST,
+            format!("/v2/models/{model}/versions/nine/infer"),
+            404,
+            "nine",
+        ),
+        (
+            Method::GET,
+            format!("/v2/models/{model}/versions/nine"),
+            404,
+            "nine",
+        ),
         (Method::GET, "/v3".to_owned(), 404, "path"),
         (Method::GET, format!("/v2/models/{model}/infer"), 405, "method"),
         (Method::PUT, format!("/v2/models/{model}/infer"), 405, "method"),
@@ -179,13 +319,22 @@ async fn the_edge_names_what_is_wrong() {
     let cloud = CloudServer::start(&model).await;
     let mut edge = EdgeServer::start(&cloud.store_url(), &cloud.model_url()).await;
     let before = edge.infer(&infer_json(&image(1))).await;
-    assert_eq!(before.status(), StatusCode::SERVICE_UNAVAILABLE, "no revision yet");
+    assert_eq!(
+        before.status(),
+        StatusCode::SERVICE_UNAVAILABLE,
+        "no revision yet"
+    );
     assert!(before.headers().contains_key("retry-after"));
     edge.service.bring("r1", &model.revision(10.0)).await.unwrap();
     refuses_all(&edge.client, &edge.url("/v2/models/cams/infer")).await;
     refuses_paths(&edge.client, &edge.url(""), "cams").await;
     let versioned = edge.url("/v2/models/cams/versions/r1/infer");
-    let good = edge.client.post(versioned).json(&infer_json(&image(1))).send().await;
+    let good = edge
+        .client
+        .post(versioned)
+        .json(&infer_json(&image(1)))
+        .send()
+        .await;
     assert_eq!(good.unwrap().status(), StatusCode::OK);
 }
 

@@ -19,7 +19,12 @@ impl Model {
         let (manifest, _, blobs) = Manifest::open(&folder).unwrap();
         let store = tempfile::tempdir().unwrap();
         let put = Blobs::open(store.path()).unwrap();
-        for blob in [&blobs.main, &blobs.adaptive, &blobs.extension, blobs.cloud.as_ref().unwrap()] {
+        for blob in [
+            &blobs.main,
+            &blobs.adaptive,
+            &blobs.extension,
+            blobs.cloud.as_ref().unwrap(),
+        ] {
             put.put_bytes(blob).unwrap();
         }
         Self {

@@ -8,7 +8,6 @@
     reason = "a test that cannot go on has failed"
 )]
 
-#[path = "serving/bad_input.rs"]
 mod bad_input;
-#[path = "serving/support.rs"]
+
 mod support;
