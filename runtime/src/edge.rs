@@ -6,6 +6,7 @@ mod http;
 mod infer;
 mod live;
 mod loading;
+mod metrics;
 mod offload;
 mod service;
 mod stats;

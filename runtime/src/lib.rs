@@ -8,6 +8,7 @@ pub mod eval;
 pub mod import;
 pub mod infer;
 pub mod load;
+mod metrics;
 pub mod protocol;
 pub mod report;
 pub mod retrain;

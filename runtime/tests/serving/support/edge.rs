@@ -16,7 +16,7 @@ pub struct EdgeServer {
     pub client: reqwest::Client,
     pub token: CancellationToken,
     pub server: JoinHandle<()>,
-    _cache: TempDir,
+    _cache: Option<TempDir>,
 }
 
 /// How the edge of a test is started: one compute thread.
@@ -37,7 +37,15 @@ pub fn args(cache: &Path, store_url: &str, cloud_url: &str) -> Args {
 impl EdgeServer {
     pub async fn start(store_url: &str, cloud_url: &str) -> Self {
         let cache = tempfile::tempdir().unwrap();
-        let service = Service::open(&args(cache.path(), store_url, cloud_url)).unwrap();
+        let edge = Self::start_in(cache.path(), store_url, cloud_url).await;
+        Self {
+            _cache: Some(cache),
+            ..edge
+        }
+    }
+
+    pub async fn start_in(cache: &Path, store_url: &str, cloud_url: &str) -> Self {
+        let service = Service::open(&args(cache, store_url, cloud_url)).unwrap();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let token = CancellationToken::new();
@@ -48,7 +56,7 @@ impl EdgeServer {
             client: reqwest::Client::builder().no_proxy().build().unwrap(),
             token,
             server,
-            _cache: cache,
+            _cache: None,
         }
     }
 

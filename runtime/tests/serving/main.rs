@@ -4,11 +4,13 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    missing_docs,
     reason = "a test that cannot go on has failed"
 )]
 
-#[path = "serving/bad_input.rs"]
 mod bad_input;
-#[path = "serving/support.rs"]
+mod dead_cloud;
+mod restart;
+mod shutdown;
 mod support;
+mod swap;
+mod twin;
