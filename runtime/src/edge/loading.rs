@@ -289,18 +289,12 @@ fn load(blobs: &Blobs, spec: &MEANetRevisionSpec) -> Result<Loaded, LoadError> {
             )
         }
     );
-    let same = edge.hard_classes().len() == spec.hard_classes.len()
-        && edge
-            .hard_classes()
-            .iter()
-            .zip(&spec.hard_classes)
-            .all(|(&a, &b)| i64::from(a) == i64::from(b));
-    ensure!(
-        same,
-        UnlikeSnafu {
-            reason: "the extension was trained for other hard classes than the revision names"
-        }
-    );
-    let hard = HardClasses::new(edge.hard_classes(), edge.classes()).context(TableSnafu)?;
+    // A negative class is none of the model's, and is refused as such.
+    let table: Vec<u32> = spec
+        .hard_classes
+        .iter()
+        .map(|&class| u32::try_from(class).unwrap_or(u32::MAX))
+        .collect();
+    let hard = HardClasses::new(&table, edge.outputs(), edge.classes()).context(TableSnafu)?;
     Ok(Loaded { edge, hard })
 }
