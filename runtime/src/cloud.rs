@@ -6,6 +6,7 @@ mod collect;
 mod feedback;
 mod http;
 mod infer;
+mod metrics;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use std::thread::available_parallelism;
 
 use meanet_net::{CloudNetwork, InputSpec};
 use meanet_store::{Blobs, Digest};
+use prometheus_client::registry::Registry;
 use snafu::{ResultExt, Snafu};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -23,6 +25,7 @@ use warp::http::StatusCode;
 
 use crate::protocol::{ApiError, Intake, Target};
 use crate::shutdown;
+use metrics::Metrics;
 
 /// Largest network in bytes.
 const MAX_BLOB: u64 = 1 << 30;
@@ -112,6 +115,8 @@ struct Cloud {
     samples: collect::Collector,
     intake: Intake,
     decoders: Semaphore,
+    metrics: Metrics,
+    registry: Registry,
 }
 
 struct Network {
@@ -141,10 +146,11 @@ impl Service {
     /// # Errors
     /// When one of these cannot be had.
     pub fn open(args: &Args) -> Result<Self, Error> {
+        let (metrics, registry) = Metrics::new();
         let blobs = Blobs::open(&args.store).context(StoreSnafu)?;
         let network = args
             .weights
-            .map(|digest| network(&blobs, digest, args))
+            .map(|digest| network(&blobs, digest, args, &metrics))
             .transpose()?;
         let writer = meanet_store::SampleWriter::open(&args.store, &args.deployment, args.max_samples)
             .context(SamplesSnafu)?;
@@ -152,9 +158,11 @@ impl Service {
         Ok(Self(Arc::new(Cloud {
             blobs,
             network,
-            samples: collect::Collector::start(writer).context(ThreadsSnafu)?,
+            samples: collect::Collector::start(writer, &metrics).context(ThreadsSnafu)?,
             intake: Intake::default(),
             decoders: Semaphore::new(decoders),
+            metrics,
+            registry,
         })))
     }
 
@@ -170,14 +178,14 @@ impl Service {
     }
 }
 
-fn network(blobs: &Blobs, digest: Digest, args: &Args) -> Result<Network, Error> {
+fn network(blobs: &Blobs, digest: Digest, args: &Args, metrics: &Metrics) -> Result<Network, Error> {
     let bytes = blobs.get(&digest, MAX_BLOB).context(StoreSnafu)?;
     let network = CloudNetwork::load(&bytes).context(WeightsSnafu { digest })?;
     Ok(Network {
         digest,
         input: network.input().clone(),
         classes: network.classes(),
-        batcher: batch::Batcher::start(network, args.max_batch, args.max_delay.get())
+        batcher: batch::Batcher::start(network, args.max_batch, args.max_delay.get(), metrics)
             .context(ThreadsSnafu)?,
     })
 }

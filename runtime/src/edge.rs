@@ -6,6 +6,7 @@ mod http;
 mod infer;
 mod live;
 mod loading;
+mod metrics;
 mod offload;
 mod service;
 mod stats;
@@ -44,6 +45,9 @@ pub struct Args {
     /// URL of the model that takes offloaded inputs.
     #[arg(long, env = "MEANET_CLOUD_URL")]
     pub cloud_url: String,
+    /// File in PEM of authorities that are trusted beside the public ones, for a cloud with a certificate of your own.
+    #[arg(long = "ca-file", env = "MEANET_CA_FILE")]
+    pub authorities: Option<PathBuf>,
     /// Folder that survives restarts: blobs, and what served last.
     #[arg(long, env = "MEANET_CACHE_DIR", default_value = "/var/lib/meanet")]
     pub cache_dir: PathBuf,
@@ -74,10 +78,10 @@ pub enum Error {
         source: std::io::Error,
     },
     /// No client for the cloud and the store.
-    #[snafu(display("failed to make an HTTP client"))]
+    #[snafu(transparent)]
     Client {
         /// Why.
-        source: reqwest::Error,
+        source: crate::client::ClientError,
     },
     /// The API server cannot be spoken to at all.
     #[snafu(display(

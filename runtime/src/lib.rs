@@ -1,6 +1,6 @@
 //! The MEANet runtime: one binary for edge nodes, cloud nodes and training jobs.
 
-mod client;
+pub mod client;
 pub mod cloud;
 pub mod dataset;
 pub mod edge;
@@ -8,6 +8,7 @@ pub mod eval;
 pub mod import;
 pub mod infer;
 pub mod load;
+mod metrics;
 pub mod protocol;
 pub mod report;
 pub mod retrain;

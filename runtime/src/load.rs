@@ -17,6 +17,7 @@ use snafu::{ResultExt, Snafu, ensure};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::client::client;
 use crate::protocol::{InferRequest, Tensor};
 use crate::shutdown;
 use summary::Tally;
@@ -84,10 +85,10 @@ pub enum Error {
         path: PathBuf,
     },
     /// No client.
-    #[snafu(display("failed to make an HTTP client"))]
+    #[snafu(transparent)]
     Client {
         /// Why.
-        source: reqwest::Error,
+        source: crate::client::ClientError,
     },
     /// No handler for the end of the process.
     #[snafu(display("failed to listen for signals"))]
@@ -128,11 +129,11 @@ fn read(args: &Args) -> Result<Images, Error> {
 
 /// Sends `images` as `args` say until `token` is cancelled at the latest.
 pub async fn generate(args: &Args, images: Images, token: CancellationToken) -> Result<Summary, Error> {
-    let client = crate::client::builder()
-        .timeout(Duration::from_millis(args.timeout_ms))
-        .pool_max_idle_per_host(args.clients as usize)
-        .build()
-        .context(ClientSnafu)?;
+    let client = client(None, |builder| {
+        builder
+            .timeout(Duration::from_millis(args.timeout_ms))
+            .pool_max_idle_per_host(args.clients as usize)
+    })?;
     let rounds = (images.len() as u64).div_ceil(u64::from(args.batch.max(1)));
     let limit = args
         .requests

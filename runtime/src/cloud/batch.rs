@@ -6,9 +6,11 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use meanet_net::{CloudNetwork, ImageBatch};
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::oneshot;
 use warp::http::StatusCode;
 
+use super::metrics::Metrics;
 use crate::protocol::ApiError;
 
 /// Requests that wait for the thread at most.
@@ -25,16 +27,28 @@ struct Job {
 
 pub(super) struct Batcher {
     sender: SyncSender<Job>,
+    /// Requests that wait for the thread.
+    waiting: Gauge,
     thread: JoinHandle<()>,
 }
 
 impl Batcher {
-    pub(super) fn start(network: CloudNetwork, max_batch: usize, max_delay: Duration) -> io::Result<Self> {
+    pub(super) fn start(
+        network: CloudNetwork,
+        max_batch: usize,
+        max_delay: Duration,
+        metrics: &Metrics,
+    ) -> io::Result<Self> {
         let (sender, receiver) = sync_channel(QUEUE);
+        let counted = metrics.clone();
         let thread = thread::Builder::new()
             .name("compute".to_owned())
-            .spawn(move || work(&network, &receiver, max_batch.max(1), max_delay))?;
-        Ok(Self { sender, thread })
+            .spawn(move || work(&network, &receiver, max_batch.max(1), max_delay, &counted))?;
+        Ok(Self {
+            sender,
+            waiting: metrics.queue.clone(),
+            thread,
+        })
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -44,11 +58,15 @@ impl Batcher {
     /// Logits of `images` images, `[n][classes]`.
     pub(super) async fn logits(&self, pixels: Vec<u8>, images: usize) -> Result<Vec<Vec<f32>>, ApiError> {
         let (reply, answer) = oneshot::channel();
+        self.waiting.inc();
         self.sender
             .try_send(Job {
                 pixels,
                 images,
                 reply,
+            })
+            .inspect_err(|_| {
+                self.waiting.dec();
             })
             .map_err(|error| match error {
                 TrySendError::Full(_) => {
@@ -67,7 +85,13 @@ impl Batcher {
     }
 }
 
-fn work(network: &CloudNetwork, receiver: &Receiver<Job>, max_batch: usize, max_delay: Duration) {
+fn work(
+    network: &CloudNetwork,
+    receiver: &Receiver<Job>,
+    max_batch: usize,
+    max_delay: Duration,
+    metrics: &Metrics,
+) {
     while let Ok(first) = receiver.recv() {
         let until = Instant::now() + max_delay;
         let mut count = first.images;
@@ -81,18 +105,20 @@ fn work(network: &CloudNetwork, receiver: &Receiver<Job>, max_batch: usize, max_
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
         }
+        metrics.queue.dec_by(jobs.len() as i64);
         // An edge whose patience is over has already answered by itself.
         jobs.retain(|job| !job.reply.is_closed());
-        answer(network, jobs, max_batch);
+        answer(network, jobs, max_batch, metrics);
     }
 }
 
-fn answer(network: &CloudNetwork, jobs: Vec<Job>, max_batch: usize) {
+fn answer(network: &CloudNetwork, jobs: Vec<Job>, max_batch: usize, metrics: &Metrics) {
     let input = network.input();
     let pixels: Vec<u8> = jobs.iter().flat_map(|job| &job.pixels).copied().collect();
     let mut all = Vec::new();
     let mut failed = None;
     for chunk in pixels.chunks(input.values() * max_batch) {
+        metrics.batch.observe((chunk.len() / input.values()) as f64);
         let logits = ImageBatch::from_bytes(input.height, input.width, chunk.to_vec())
             .map_err(|e| e.to_string())
             .and_then(|images| network.logits(&images).map_err(|e| e.to_string()));

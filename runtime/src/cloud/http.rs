@@ -1,8 +1,6 @@
 //! The cloud's HTTP server.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::json;
@@ -16,6 +14,7 @@ use warp::{Filter, Rejection};
 use super::feedback::feedback;
 use super::infer::infer;
 use super::{Cloud, blobs};
+use crate::metrics::page;
 use crate::protocol::{
     ApiError, Kind, Target, model_metadata, recover, server_metadata, target, target_then,
 };
@@ -91,7 +90,11 @@ fn routes(cloud: Arc<Cloud>) -> BoxedFilter<(impl Reply,)> {
                         let body = cloud.intake.read(length, stream).await?;
                         infer(&cloud, network, kind, body).await
                     };
-                    answer(result.await.map(|response| json(&response)))
+                    let result = result.await;
+                    if let Err(error) = &result {
+                        cloud.metrics.refused(error.status.as_u16());
+                    }
+                    answer(result.map(|response| json(&response)))
                 },
             );
     let feedback_route = warp::path!("v1" / "feedback")
@@ -120,9 +123,7 @@ fn routes(cloud: Arc<Cloud>) -> BoxedFilter<(impl Reply,)> {
     let metrics = warp::path!("metrics")
         .and(warp::get())
         .and(with)
-        .map(|cloud: Arc<Cloud>| {
-            reply::with_header(text(&cloud), "content-type", "text/plain; version=0.0.4").into_response()
-        });
+        .map(|cloud: Arc<Cloud>| page(&cloud.registry));
     server
         .or(live)
         .unify()
@@ -153,22 +154,4 @@ fn metadata(target: &Target, cloud: &Cloud) -> Result<Response, ApiError> {
         [3, network.input.height, network.input.width],
         &[("logits", "FP32", vec![-1, classes])],
     )))
-}
-
-/// The Prometheus text format.
-fn text(cloud: &Cloud) -> String {
-    let counts = &cloud.samples.counts;
-    let mut out = String::new();
-    for (name, value) in [
-        ("meanet_samples_kept_total", &counts.kept),
-        ("meanet_samples_dropped_total", &counts.dropped),
-        ("meanet_samples_failed_total", &counts.failed),
-    ] {
-        let _ = writeln!(
-            out,
-            "# TYPE {name} counter\n{name} {}",
-            value.load(Ordering::Relaxed)
-        );
-    }
-    out
 }

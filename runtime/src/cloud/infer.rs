@@ -1,5 +1,7 @@
 //! What edges are unsure of: answered, and kept for retraining.
 
+use std::time::Instant;
+
 use meanet_method::softmax;
 use meanet_store::Sample;
 use serde_json::{Map, Value};
@@ -13,6 +15,7 @@ pub(super) async fn infer(
     kind: Kind,
     body: Body,
 ) -> Result<InferResponse, ApiError> {
+    let began = Instant::now();
     let input = network.input.clone();
     let (id, said, rows) = cloud
         .aside(move || {
@@ -31,6 +34,7 @@ pub(super) async fn infer(
             "the cloud's network gave no usable answer for these images",
         ));
     }
+    cloud.metrics.answered(logits.len(), began.elapsed());
     keep(cloud, network, &said, rows, &logits);
     let shape = vec![logits.len(), network.classes];
     let data: Vec<Value> = logits.into_iter().flatten().map(Value::from).collect();

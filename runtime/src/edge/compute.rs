@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::oneshot;
 use tracing::error;
 use warp::http::StatusCode;
@@ -17,11 +18,15 @@ type Job = Box<dyn FnOnce() + Send>;
 /// Jobs that wait for a thread at most, for each thread.
 const QUEUE: usize = 32;
 
-pub(super) struct Pool(SyncSender<Job>);
+pub(super) struct Pool {
+    jobs: SyncSender<Job>,
+    /// Jobs that wait for a thread.
+    waiting: Gauge,
+}
 
 impl Pool {
-    pub(super) fn start(threads: usize) -> io::Result<Self> {
-        let (sender, receiver) = sync_channel::<Job>(QUEUE * threads);
+    pub(super) fn start(threads: usize, waiting: Gauge) -> io::Result<Self> {
+        let (jobs, receiver) = sync_channel::<Job>(QUEUE * threads);
         let receiver = Arc::new(Mutex::new(receiver));
         for number in 0..threads {
             let receiver = Arc::clone(&receiver);
@@ -29,7 +34,7 @@ impl Pool {
                 .name(format!("compute-{number}"))
                 .spawn(move || work(&receiver))?;
         }
-        Ok(Self(sender))
+        Ok(Self { jobs, waiting })
     }
 
     /// Runs `job` on a compute thread, unless nobody waits for it any more when its turn comes.
@@ -38,15 +43,19 @@ impl Pool {
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ApiError> {
         let (reply, answer) = oneshot::channel();
+        let waiting = self.waiting.clone();
         let job: Job = Box::new(move || {
+            waiting.dec();
             if !reply.is_closed() {
                 // A receiver that left in the meantime is no error.
                 let _ = reply.send(job());
             }
         });
-        match self.0.try_send(job) {
+        self.waiting.inc();
+        match self.jobs.try_send(job) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
+                self.waiting.dec();
                 return Err(ApiError::busy("all compute threads are busy: send again later"));
             }
             Err(TrySendError::Disconnected(_)) => {
@@ -84,7 +93,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_crash_costs_one_request_its_answer() {
-        let pool = Pool::start(1).unwrap();
+        let pool = Pool::start(1, Gauge::default()).unwrap();
         let crashed = pool.run(|| panic!("as a test")).await;
         let crashed: Result<(), ApiError> = crashed;
         assert_eq!(crashed.unwrap_err().status, StatusCode::INTERNAL_SERVER_ERROR);

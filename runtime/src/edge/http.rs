@@ -12,6 +12,7 @@ use warp::reply::{self, Reply, Response};
 use warp::{Filter, Rejection};
 
 use super::infer::Edge;
+use crate::metrics::page;
 use crate::protocol::{
     ApiError, Kind, Target, model_metadata, recover, server_metadata, target, target_then,
 };
@@ -92,8 +93,8 @@ pub(super) fn routes(edge: Arc<Edge>) -> BoxedFilter<(impl Reply,)> {
                         edge.infer(active, kind, body).await
                     };
                     let result = result.await;
-                    if result.is_err() {
-                        edge.stats.refused();
+                    if let Err(error) = &result {
+                        edge.stats.metrics.refused(error.status.as_u16());
                     }
                     answer(result.map(|response| json(&response)))
                 },
@@ -101,10 +102,7 @@ pub(super) fn routes(edge: Arc<Edge>) -> BoxedFilter<(impl Reply,)> {
     let metrics = warp::path!("metrics")
         .and(warp::get())
         .and(with)
-        .map(|edge: Arc<Edge>| {
-            let text = edge.stats.text(edge.slot.get().as_deref());
-            reply::with_header(text, "content-type", "text/plain; version=0.0.4").into_response()
-        });
+        .map(|edge: Arc<Edge>| page(&edge.stats.registry));
     server
         .or(live)
         .unify()

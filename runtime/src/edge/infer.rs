@@ -13,7 +13,7 @@ use warp::http::StatusCode;
 
 use super::active::{Active, Slot};
 use super::compute::Pool;
-use super::offload::{Cloud, Unsure};
+use super::offload::{Cloud, OffloadError, Unsure};
 use super::stats::Stats;
 use crate::protocol::{ApiError, Body, InferResponse, Intake, Kind, Target, Tensor};
 use crate::report::words;
@@ -113,11 +113,12 @@ impl Edge {
         };
         let answers = self.second_pass(&active, pass).await?;
         let range = active.routing.score.range(active.network.edge.classes());
+        let took = began.elapsed();
         for answer in &answers {
             self.stats
-                .answered(answer.answer.exit, answer.degraded, answer.score / range);
+                .answered(answer.answer.exit, answer.degraded, answer.score / range, took);
         }
-        self.stats.took(began.elapsed());
+        self.stats.took(took);
         Ok(response(&self.model, id, &active.name, &answers))
     }
 
@@ -148,7 +149,8 @@ impl Edge {
                     }
                 }
                 Err(error) => {
-                    self.stats.offload_failed();
+                    self.stats.metrics.offload_failed(error.reason());
+                    let error = words(&error);
                     debug!(error, "the cloud gave no answer");
                     if active.routing.when_unavailable == WhenUnavailable::Fail {
                         return Err(ApiError::unavailable(format!(
@@ -182,7 +184,12 @@ impl Edge {
             .collect())
     }
 
-    async fn ask_cloud(&self, active: &Active, pass: &Pass, unsure: &[usize]) -> Result<Vec<Answer>, String> {
+    async fn ask_cloud(
+        &self,
+        active: &Active,
+        pass: &Pass,
+        unsure: &[usize],
+    ) -> Result<Vec<Answer>, OffloadError> {
         let input = active.network.edge.input();
         let images: Vec<Unsure> = unsure
             .iter()
@@ -198,15 +205,13 @@ impl Edge {
         let timeout = active.spec.routing.cloud_timeout.get();
         let size = [input.height, input.width];
         let classes = active.network.edge.classes();
-        let logits = self
-            .cloud
-            .logits(images, size, classes, timeout)
-            .await
-            .map_err(|e| words(&e))?;
+        let logits = self.cloud.logits(images, size, classes, timeout).await?;
         logits
             .iter()
             .map(|logits| {
-                let p = softmax(logits).map_err(|e| e.to_string())?;
+                let p = softmax(logits).map_err(|e| OffloadError::Answer {
+                    reason: e.to_string(),
+                })?;
                 let best = p
                     .iter()
                     .copied()

@@ -32,6 +32,19 @@ pub(super) enum OffloadError {
     Answer { reason: String },
 }
 
+impl OffloadError {
+    /// The kind of failure, as metrics name it.
+    pub(super) const fn reason(&self) -> &'static str {
+        match self {
+            Self::LeftAlone => "left_alone",
+            Self::Late { .. } => "late",
+            Self::Reach { .. } => "unreachable",
+            Self::Status { .. } => "status",
+            Self::Answer { .. } => "unusable",
+        }
+    }
+}
+
 /// One image that the edge is unsure of: what it would have said, and how unsure it is. The cloud keeps both with the image.
 pub(super) struct Unsure {
     pub(super) pixels: Vec<u8>,

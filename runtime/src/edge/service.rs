@@ -13,7 +13,8 @@ use super::active::Slot;
 use super::infer::Edge;
 use super::live::Live;
 use super::twin::Follower;
-use super::{Args, CacheSnafu, ClientSnafu, Error, ThreadsSnafu, compute, http, loading, offload, stats};
+use super::{Args, CacheSnafu, Error, ThreadsSnafu, compute, http, loading, offload, stats};
+use crate::client::client;
 use crate::protocol::Intake;
 
 /// One edge: what answers requests, and what brings revisions into service. It needs no cluster; [`Service::follower`] ties
@@ -35,11 +36,12 @@ impl Service {
             .compute_threads
             .or_else(|| available_parallelism().ok().map(std::num::NonZero::get))
             .unwrap_or(1);
-        let compute = compute::Pool::start(threads).context(ThreadsSnafu)?;
-        let client = crate::client::builder().build().context(ClientSnafu)?;
+        let slot = Slot::default();
+        let stats = Arc::new(stats::Stats::new(slot.clone()));
+        let compute = compute::Pool::start(threads, stats.metrics.queue.clone()).context(ThreadsSnafu)?;
+        let client = client(args.authorities.as_deref(), |builder| builder)?;
         let loader =
             loading::Loader::open(&args.cache_dir, &args.store_url, client.clone()).context(CacheSnafu)?;
-        let slot = Slot::default();
         let mut damage = None;
         match loader.restore() {
             Ok(Some(active)) => {
@@ -61,7 +63,7 @@ impl Service {
             slot: slot.clone(),
             intake: Intake::default(),
             compute,
-            stats: Arc::new(stats::Stats::default()),
+            stats,
             cloud: offload::Cloud::new(client, &args.cloud_url),
         });
         Ok(Self {

@@ -342,7 +342,7 @@ async fn the_edge_names_what_is_wrong() {
 async fn the_cloud_names_what_is_wrong() {
     let model = Model::new();
     let cloud = CloudServer::start(&model).await;
-    let client = Client::builder().no_proxy().build().unwrap();
+    let client = meanet_runtime::client::client(None, |builder| builder).unwrap();
     refuses_all(&client, &format!("{}/infer", cloud.model_url())).await;
     refuses_paths(&client, &cloud.store_url(), "cloud").await;
     let feedback = format!("{}/v1/feedback", cloud.store_url());

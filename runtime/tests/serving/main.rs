@@ -4,10 +4,13 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    missing_docs,
     reason = "a test that cannot go on has failed"
 )]
 
 mod bad_input;
-
+mod dead_cloud;
+mod restart;
+mod shutdown;
 mod support;
+mod swap;
+mod twin;

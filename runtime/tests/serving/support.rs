@@ -1,12 +1,14 @@
 //! What the tests start and ask.
 
+mod api;
 mod cloud;
 mod edge;
 mod images;
 mod model;
 
+pub use api::{Api, SlowStore};
 pub use cloud::CloudServer;
-pub use edge::EdgeServer;
+pub use edge::{EdgeServer, args};
 pub use images::{image, infer_json, png};
 pub use model::{Model, revision};
 

@@ -16,7 +16,10 @@ pub struct CloudServer {
 
 impl CloudServer {
     pub async fn start(model: &Model) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        Self::start_on(model, TcpListener::bind(("127.0.0.1", 0)).await.unwrap())
+    }
+
+    pub fn start_on(model: &Model, listener: TcpListener) -> Self {
         let address = listener.local_addr().unwrap();
         let service = Service::open(&Args {
             deployment: "cams".to_owned(),

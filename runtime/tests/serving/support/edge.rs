@@ -16,7 +16,7 @@ pub struct EdgeServer {
     pub client: reqwest::Client,
     pub token: CancellationToken,
     pub server: JoinHandle<()>,
-    _cache: TempDir,
+    _cache: Option<TempDir>,
 }
 
 /// How the edge of a test is started: one compute thread.
@@ -28,6 +28,7 @@ pub fn args(cache: &Path, store_url: &str, cloud_url: &str) -> Args {
         pod: "cams-edge-x".to_owned(),
         store_url: store_url.to_owned(),
         cloud_url: cloud_url.to_owned(),
+        authorities: None,
         cache_dir: cache.to_owned(),
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         compute_threads: Some(1),
@@ -37,7 +38,15 @@ pub fn args(cache: &Path, store_url: &str, cloud_url: &str) -> Args {
 impl EdgeServer {
     pub async fn start(store_url: &str, cloud_url: &str) -> Self {
         let cache = tempfile::tempdir().unwrap();
-        let service = Service::open(&args(cache.path(), store_url, cloud_url)).unwrap();
+        let edge = Self::start_in(cache.path(), store_url, cloud_url).await;
+        Self {
+            _cache: Some(cache),
+            ..edge
+        }
+    }
+
+    pub async fn start_in(cache: &Path, store_url: &str, cloud_url: &str) -> Self {
+        let service = Service::open(&args(cache, store_url, cloud_url)).unwrap();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let token = CancellationToken::new();
@@ -45,10 +54,10 @@ impl EdgeServer {
         Self {
             service,
             address,
-            client: reqwest::Client::builder().no_proxy().build().unwrap(),
+            client: meanet_runtime::client::client(None, |builder| builder).unwrap(),
             token,
             server,
-            _cache: cache,
+            _cache: None,
         }
     }
 

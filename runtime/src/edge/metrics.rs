@@ -1,0 +1,158 @@
+//! What this edge counts for `/metrics`.
+
+use std::fmt;
+use std::time::Duration;
+
+use meanet_method::Exit;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::active::Slot;
+use crate::metrics::latency;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByExit {
+    exit: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByReason {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByStatus {
+    status: u16,
+}
+
+/// All counters; cloning shares them.
+#[derive(Clone)]
+pub(super) struct Metrics {
+    answers: Family<ByExit, Counter>,
+    seconds: Family<ByExit, Histogram>,
+    degraded: Counter,
+    refused: Family<ByStatus, Counter>,
+    offload_failures: Family<ByReason, Counter>,
+    /// Jobs that wait for a compute thread.
+    pub(super) queue: Gauge,
+}
+
+impl Metrics {
+    /// Counters, and the registry that prints them and the revision in `slot`.
+    pub(super) fn new(slot: Slot) -> (Self, Registry) {
+        let metrics = Self {
+            answers: Family::default(),
+            seconds: Family::new_with_constructor(latency),
+            degraded: Counter::default(),
+            refused: Family::default(),
+            offload_failures: Family::default(),
+            queue: Gauge::default(),
+        };
+        for exit in [Exit::Main, Exit::Extension, Exit::Cloud] {
+            // An exit that has not answered yet is a 0, not a gap.
+            let _ = metrics.answers.get_or_create(&by(exit));
+        }
+        let mut registry = Registry::with_prefix("meanet_edge");
+        registry.register("answers", "Images answered, by exit", metrics.answers.clone());
+        registry.register_with_unit(
+            "answer",
+            "Time from the whole request to its answer, counted once an image, by exit",
+            Unit::Seconds,
+            metrics.seconds.clone(),
+        );
+        registry.register(
+            "degraded_answers",
+            "Images that the edge answered since the cloud did not",
+            metrics.degraded.clone(),
+        );
+        registry.register(
+            "refused_requests",
+            "Inference requests that got an error, by HTTP status",
+            metrics.refused.clone(),
+        );
+        registry.register(
+            "offload_failures",
+            "Requests to the cloud without a usable answer, by reason",
+            metrics.offload_failures.clone(),
+        );
+        registry.register(
+            "queue_depth",
+            "Jobs that wait for a compute thread",
+            metrics.queue.clone(),
+        );
+        registry.register_collector(Box::new(InService(slot)));
+        (metrics, registry)
+    }
+
+    pub(super) fn answered(&self, exit: Exit, degraded: bool, took: Duration) {
+        self.answers.get_or_create(&by(exit)).inc();
+        self.seconds.get_or_create(&by(exit)).observe(took.as_secs_f64());
+        if degraded {
+            self.degraded.inc();
+        }
+    }
+
+    pub(super) fn refused(&self, status: u16) {
+        self.refused.get_or_create(&ByStatus { status }).inc();
+    }
+
+    pub(super) fn offload_failed(&self, reason: &'static str) {
+        self.offload_failures.get_or_create(&ByReason { reason }).inc();
+    }
+
+    pub(super) fn answers(&self, exit: Exit) -> u64 {
+        self.answers.get_or_create(&by(exit)).get()
+    }
+
+    pub(super) fn degraded(&self) -> u64 {
+        self.degraded.get()
+    }
+}
+
+fn by(exit: Exit) -> ByExit {
+    ByExit { exit: exit.as_str() }
+}
+
+/// The revision in service and its routing, as labels.
+struct InService(Slot);
+
+impl fmt::Debug for InService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InService")
+    }
+}
+
+impl Collector for InService {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(active) = self.0.get() else { return Ok(()) };
+        let routing = &active.spec.routing;
+        let labels = [
+            ("revision", active.name.clone()),
+            ("number", active.spec.number.to_string()),
+            ("score", format!("{:?}", routing.score)),
+            ("offload_above", routing.offload_above.to_string()),
+            (
+                "extension_offload_above",
+                routing
+                    .extension_offload_above
+                    .map(|v| v.to_string())
+                    .unwrap_or_default(),
+            ),
+            ("cloud_timeout", format!("{:?}", routing.cloud_timeout.get())),
+        ];
+        encoder
+            .encode_descriptor(
+                "revision",
+                "The revision in service and its routing",
+                None,
+                MetricType::Info,
+            )?
+            .encode_info(&labels.to_vec())
+    }
+}

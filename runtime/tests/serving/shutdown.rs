@@ -1,0 +1,158 @@
+//! The end of a process, and more work than there is room for.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use reqwest::Client;
+use serde_json::{Value, json};
+
+use crate::support::{CloudServer, EdgeServer, Model, image, infer_json};
+
+/// A request that takes the edge a while: so many images.
+fn large(images: u32) -> Value {
+    let data: Vec<u8> = (0..images).flat_map(image).collect();
+    json!({"inputs": [{"name": "image", "datatype": "UINT8", "shape": [images, 3, 32, 32], "data": data}]})
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_edge_answers_what_is_under_way_when_it_ends() {
+    let model = Model::new();
+    let cloud = CloudServer::start(&model).await;
+    let mut edge = EdgeServer::start(&cloud.store_url(), &cloud.model_url()).await;
+    edge.service.bring("r1", &model.revision(10.0)).await.unwrap();
+    let body = large(32);
+    let asked = (0..6).map(|_| edge.infer(&body));
+    let stop = async {
+        // Until all wait for the one compute thread, but for those that it has.
+        wait_for_metric(&edge.client, &edge.url("/metrics"), "meanet_edge_queue_depth", 4).await;
+        edge.token.cancel();
+    };
+    let (answers, ()) = futures::join!(join_all(asked), stop);
+    for answer in answers {
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    }
+    (&mut edge.server).await.unwrap();
+    let after = edge.client.get(edge.url("/v2/health/live")).send().await;
+    assert!(after.is_err(), "nobody listens any more");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_queue_is_said_at_once() {
+    let model = Model::new();
+    let cloud = CloudServer::start(&model).await;
+    let mut edge = EdgeServer::start(&cloud.store_url(), &cloud.model_url()).await;
+    edge.service.bring("r1", &model.revision(10.0)).await.unwrap();
+    let (busy, body) = (large(64), infer_json(&image(1)));
+    // More than one thread has and its queue takes: 1 + 32.
+    let began = Instant::now();
+    let asked = join_all((0..48).map(|number| {
+        let (edge, body) = (&edge, if number == 0 { &busy } else { &body });
+        async move {
+            let answer = edge.infer(body).await;
+            (answer, began.elapsed())
+        }
+    }));
+    let mut refused = Vec::new();
+    let mut last = Duration::ZERO;
+    for (answer, took) in asked.await {
+        match answer.status().as_u16() {
+            200 => last = last.max(took),
+            429 => {
+                assert_eq!(answer.headers()["retry-after"], "1");
+                let body: Value = answer.json().await.unwrap();
+                assert!(body["error"].as_str().unwrap().contains("again later"), "{body}");
+                refused.push(took);
+            }
+            status => panic!("{status}: {}", answer.text().await.unwrap()),
+        }
+    }
+    assert!(!refused.is_empty(), "48 requests found room for 33");
+    assert!(
+        refused.iter().all(|&took| took < last),
+        "a refusal waits for nothing"
+    );
+    assert!(
+        edge.infer(&body).await.status().is_success(),
+        "there is room again"
+    );
+}
+
+/// A `meanet` process that is killed with the test.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_lets_the_cloud_answer() {
+    let model = Model::new();
+    let port = std::net::TcpListener::bind(("127.0.0.1", 0))
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let base = format!("http://127.0.0.1:{port}");
+    let child = Command::new(env!("CARGO_BIN_EXE_meanet"))
+        .args(["cloud", "--deployment=cams"])
+        .arg(format!("--store={}", model.root().display()))
+        .arg(format!("--weights={}", model.cloud_digest()))
+        .arg(format!("--listen=127.0.0.1:{port}"))
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut process = Process(child);
+    let client = meanet_runtime::client::client(None, |builder| builder).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while client
+        .get(format!("{base}/v2/health/ready"))
+        .send()
+        .await
+        .is_err()
+    {
+        assert!(Instant::now() < deadline, "the cloud tier does not start");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let (url, body) = (format!("{base}/v2/models/cloud/infer"), large(32));
+    let asked = join_all((0..4).map(|_| client.post(&url).json(&body).send()));
+    let stop = async {
+        wait_for_metric(&client, &format!("{base}/metrics"), "meanet_cloud_queue_depth", 1).await;
+        let pid = process.0.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+    };
+    let (answers, ()) = futures::join!(asked, stop);
+    for answer in answers {
+        assert!(answer.unwrap().status().is_success());
+    }
+    let status = tokio::task::spawn_blocking(move || process.0.wait())
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(status.success(), "{status}");
+}
+
+/// Returns when the metric is at least `wanted`.
+async fn wait_for_metric(client: &Client, url: &str, name: &str, wanted: i64) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let text = client.get(url).send().await.unwrap().text().await.unwrap();
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.trim().parse::<i64>().ok())
+            .unwrap_or_else(|| panic!("no {name} in {text}"));
+        if value >= wanted {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{name} stays at {value}");
+    }
+}
