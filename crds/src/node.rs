@@ -38,7 +38,7 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct MEANetNodeSpec {
-    /// Name of the MEANetDeployment, in the same namespace.
+    /// Name of the `MEANetDeployment`, in the same namespace.
     #[schemars(length(min = 1, max = 40))]
     #[x_kube(validation = ("self == oldSelf", "deployment is immutable: a twin belongs to one deployment"))]
     pub deployment: String,
@@ -59,7 +59,7 @@ pub struct MEANetNodeStatus {
     /// The operator's judgement of wish, report and node together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<NodeState>,
-    /// Generation of this MEANetNode that the report answers.
+    /// Generation of this `MEANetNode` that the report answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// What the edge runtime is doing about its wanted revision.

@@ -37,7 +37,7 @@ use crate::deployment::{Backbone, Model, Routing, Variant};
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("self == oldSelf", "a revision never changes: edit the MEANetDeployment and a new revision is made"))]
 pub struct MEANetRevisionSpec {
-    /// Name of the MEANetDeployment, in the same namespace.
+    /// Name of the `MEANetDeployment`, in the same namespace.
     #[schemars(length(min = 1, max = 40))]
     pub deployment: String,
     /// Counts up from 1 within the deployment: the history's order.
@@ -52,7 +52,7 @@ pub struct MEANetRevisionSpec {
     pub model: Model,
     /// Digests of the blobs that run: imported ones, or those that retraining made from them.
     pub weights: Weights,
-    /// Classes that the extension answers for, ascending; its output `i` means class `hardClasses[i]`.
+    /// Classes for which the extension is asked, ascending: those that the main exit may be wrong to name.
     #[schemars(length(max = 10000))]
     pub hard_classes: Vec<i32>,
     /// When an input leaves by which exit, copied from the deployment when the revision was made.
@@ -99,7 +99,8 @@ pub struct Evaluation {
     /// Images that it was measured on.
     #[schemars(range(min = 0))]
     pub samples: i64,
-    /// Accuracy of the edge by itself under the revision's routing, nothing offloaded.
+    /// Accuracy of the edge by itself under the revision's routing, nothing offloaded. Compare it with `baselineAccuracy` only:
+    /// other revisions were measured on other images.
     #[schemars(range(min = 0, max = 1))]
     pub accuracy: f64,
     /// The same for the revision that was in service, on the same images.

@@ -19,6 +19,9 @@ use kube::core::{ApiResource, GroupVersionKind};
 use meanet_apiserver::{ApiServer, apply, documents};
 use serde_json::Value;
 
+#[path = "api/docs.rs"]
+mod docs;
+
 fn folder(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
@@ -71,6 +74,13 @@ async fn malformed_objects_are_refused_by_name_and_wellformed_ones_completed() {
             }
         }
         clear(&client, &fixture.documents).await;
+    }
+    for shown in docs::shown() {
+        let whole = [shown.whole];
+        if let Err((_, message)) = store(&client, &whole).await {
+            wrong.push(format!("{}: {message}", shown.place));
+        }
+        clear(&client, &whole).await;
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

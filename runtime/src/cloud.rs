@@ -3,18 +3,25 @@
 mod batch;
 mod blobs;
 mod collect;
+mod feedback;
 mod http;
+mod infer;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 
 use meanet_net::{CloudNetwork, InputSpec};
 use meanet_store::{Blobs, Digest};
 use snafu::{ResultExt, Snafu};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tracing::info;
+use warp::http::StatusCode;
 
+use crate::protocol::{ApiError, Intake, Target};
 use crate::shutdown;
 
 /// Largest network in bytes.
@@ -95,11 +102,16 @@ pub enum Error {
     ThreadEnded,
 }
 
+/// Name of the one model.
+const MODEL: &str = "cloud";
+
 /// What the handlers share.
 struct Cloud {
     blobs: Blobs,
     network: Option<Network>,
     samples: collect::Collector,
+    intake: Intake,
+    decoders: Semaphore,
 }
 
 struct Network {
@@ -109,53 +121,101 @@ struct Network {
     batcher: batch::Batcher,
 }
 
+/// The cloud's part: the store, the collection of samples, and the network where there is one.
+pub struct Service(Arc<Cloud>);
+
 /// Serves until the process is asked to end.
 pub async fn run(args: Args) -> Result<(), Error> {
     let token = shutdown::token().context(SignalsSnafu)?;
-    let cloud = Arc::new(open(&args)?);
+    let service = Service::open(&args)?;
     let listener = TcpListener::bind(args.listen)
         .await
         .context(ListenSnafu { listen: args.listen })?;
-    info!(listen = %args.listen, network = cloud.network.is_some(), "serving");
-    tokio::select! {
-        () = http::serve(listener, Arc::clone(&cloud), token.clone()) => Ok(()),
-        () = ended(&cloud) => ThreadEndedSnafu.fail(),
-    }
+    info!(listen = %args.listen, network = service.0.network.is_some(), "serving");
+    service.server(listener, token).await
 }
 
-/// Returns when a thread that should run as long as the process has ended.
-async fn ended(cloud: &Cloud) {
-    let mut second = tokio::time::interval(std::time::Duration::from_secs(1));
-    loop {
-        second.tick().await;
-        if cloud.samples.has_ended() || cloud.network.as_ref().is_some_and(|n| n.batcher.has_ended()) {
-            return;
+impl Service {
+    /// Opens the store, loads the network and starts the threads.
+    ///
+    /// # Errors
+    /// When one of these cannot be had.
+    pub fn open(args: &Args) -> Result<Self, Error> {
+        let blobs = Blobs::open(&args.store).context(StoreSnafu)?;
+        let network = args
+            .weights
+            .map(|digest| network(&blobs, digest, args))
+            .transpose()?;
+        let writer = meanet_store::SampleWriter::open(&args.store, &args.deployment, args.max_samples)
+            .context(SamplesSnafu)?;
+        let decoders = available_parallelism().map_or(1, std::num::NonZero::get);
+        Ok(Self(Arc::new(Cloud {
+            blobs,
+            network,
+            samples: collect::Collector::start(writer).context(ThreadsSnafu)?,
+            intake: Intake::default(),
+            decoders: Semaphore::new(decoders),
+        })))
+    }
+
+    /// Answers requests until `token` is cancelled and those under way are answered.
+    ///
+    /// # Errors
+    /// When a thread ends that should not.
+    pub async fn server(self, listener: TcpListener, token: CancellationToken) -> Result<(), Error> {
+        tokio::select! {
+            () = http::serve(listener, Arc::clone(&self.0), token) => Ok(()),
+            () = self.0.ended() => ThreadEndedSnafu.fail(),
         }
     }
 }
 
-fn open(args: &Args) -> Result<Cloud, Error> {
-    let blobs = Blobs::open(&args.store).context(StoreSnafu)?;
-    let network = match args.weights {
-        None => None,
-        Some(digest) => {
-            let bytes = blobs.get(&digest, MAX_BLOB).context(StoreSnafu)?;
-            let network = CloudNetwork::load(&bytes).context(WeightsSnafu { digest })?;
-            Some(Network {
-                digest,
-                input: network.input().clone(),
-                classes: network.classes(),
-                batcher: batch::Batcher::start(network, args.max_batch, args.max_delay.get())
-                    .context(ThreadsSnafu)?,
-            })
-        }
-    };
-    let writer = meanet_store::SampleWriter::open(&args.store, &args.deployment, args.max_samples)
-        .context(SamplesSnafu)?;
-    let samples = collect::Collector::start(writer).context(ThreadsSnafu)?;
-    Ok(Cloud {
-        blobs,
-        network,
-        samples,
+fn network(blobs: &Blobs, digest: Digest, args: &Args) -> Result<Network, Error> {
+    let bytes = blobs.get(&digest, MAX_BLOB).context(StoreSnafu)?;
+    let network = CloudNetwork::load(&bytes).context(WeightsSnafu { digest })?;
+    Ok(Network {
+        digest,
+        input: network.input().clone(),
+        classes: network.classes(),
+        batcher: batch::Batcher::start(network, args.max_batch, args.max_delay.get())
+            .context(ThreadsSnafu)?,
     })
+}
+
+impl Cloud {
+    /// Returns when a thread that should run as long as the process has ended.
+    async fn ended(&self) {
+        let mut second = tokio::time::interval(std::time::Duration::from_secs(1));
+        loop {
+            second.tick().await;
+            if self.samples.has_ended() || self.network.as_ref().is_some_and(|n| n.batcher.has_ended()) {
+                return;
+            }
+        }
+    }
+
+    /// The network, if it is what the path names.
+    fn serving(&self, target: &Target) -> Result<&Network, ApiError> {
+        target.check_model(MODEL)?;
+        let network = self.network.as_ref().ok_or_else(|| {
+            ApiError::unavailable(
+                "no network is in service here, only the store: it was started without --weights",
+            )
+        })?;
+        target.check(MODEL, &network.digest.to_string())?;
+        Ok(network)
+    }
+
+    /// Runs `job`, which reads a request, away from the threads that serve, and as many at a time as there are processors.
+    async fn aside<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let crashed = || ApiError {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            message: "the request could not be read: see the log of the cloud tier".to_owned(),
+        };
+        let _turn = self.decoders.acquire().await.map_err(|_| crashed())?;
+        tokio::task::spawn_blocking(job).await.map_err(|_| crashed())?
+    }
 }

@@ -4,24 +4,24 @@ mod active;
 mod compute;
 mod http;
 mod infer;
+mod live;
 mod loading;
 mod offload;
+mod service;
 mod stats;
 mod twin;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use snafu::{ResultExt, Snafu};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tracing::{info, warn};
 
 use crate::shutdown;
-use active::Slot;
 
 pub(crate) use active::routing;
+pub use service::Service;
 
 /// How the edge tier is started.
 #[derive(Debug, Clone, clap::Args)]
@@ -111,61 +111,22 @@ pub enum Error {
 /// Serves until the process is asked to end.
 pub async fn run(args: Args) -> Result<(), Error> {
     let token = shutdown::token().context(SignalsSnafu)?;
-    let threads = args
-        .compute_threads
-        .or_else(|| {
-            std::thread::available_parallelism()
-                .ok()
-                .map(std::num::NonZero::get)
-        })
-        .unwrap_or(1);
-    let compute = compute::Pool::start(threads).context(ThreadsSnafu)?;
-    let stats = Arc::new(stats::Stats::default());
-    let slot = Slot::default();
-    let http_client = crate::client::builder().build().context(ClientSnafu)?;
-    let loader =
-        loading::Loader::open(&args.cache_dir, &args.store_url, http_client.clone()).context(CacheSnafu)?;
-
-    // What served before a restart serves again at once, whoever else is away.
-    match loader.restore() {
-        Ok(Some(active)) => {
-            info!(
-                revision = active.name,
-                "serving the revision from before the restart"
-            );
-            slot.set(Arc::new(active));
-        }
-        Ok(None) => {}
-        Err(error) => warn!(%error, "what served before the restart cannot be used"),
-    }
-
+    let service = Service::open(&args)?;
     let listener = TcpListener::bind(args.listen)
         .await
         .context(ListenSnafu { listen: args.listen })?;
-    let edge = Arc::new(infer::Edge {
-        model: args.deployment.clone(),
-        slot: slot.clone(),
-        compute,
-        stats: Arc::clone(&stats),
-        cloud: offload::Cloud::new(http_client, &args.cloud_url),
-    });
     let client = twin::client().await?;
 
     let mut tasks: JoinSet<&'static str> = JoinSet::new();
-    tasks.spawn({
-        let (edge, token) = (Arc::clone(&edge), token.clone());
-        async move {
-            http::serve(listener, edge, token).await;
-            "server"
-        }
+    let server = service.server(listener, token.clone());
+    tasks.spawn(async move {
+        server.await;
+        "server"
     });
-    tasks.spawn({
-        let follower = twin::Follower::new(&args, client, loader, slot, stats);
-        let token = token.clone();
-        async move {
-            follower.run(token).await;
-            "twin"
-        }
+    let follower = service.follower(&args, client, token.clone());
+    tasks.spawn(async move {
+        follower.await;
+        "twin"
     });
     while let Some(ended) = tasks.join_next().await {
         if !token.is_cancelled() {

@@ -2,7 +2,7 @@
 //! work on what was kept.
 
 use std::error::Error;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -63,15 +63,12 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     if let Some(limit) = args.limit {
         images = images.select(&(0..limit.min(images.len())).collect::<Vec<_>>());
     }
-    let (selection, report, words) = match &args.selection {
-        Some(path) => {
-            let (selection, words) = held_out(path, [height, width])?;
-            (selection, images, words)
-        }
-        None => {
-            let (selection, report) = halves(&images);
-            (selection, report, "the other half of the same images".to_owned())
-        }
+    let (selection, report, words) = if let Some(path) = &args.selection {
+        let (selection, words) = held_out(path, [height, width])?;
+        (selection, images, words)
+    } else {
+        let (selection, report) = halves(&images);
+        (selection, report, "the other half of the same images".to_owned())
     };
     let mut config = Config::new(
         digest,
@@ -82,11 +79,14 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     );
     config.cloud_backbone = manifest.cloud_backbone.map(|backbone| backbone.to_string());
     config.cloud_cost = cloud.as_ref().map(CloudNetwork::cost);
-    config.hard_classes = edge.hard_classes().to_vec();
+    config.extension_classes = edge.outputs().to_vec();
+    config.hard_classes.clone_from(&manifest.hard_classes);
     config.image_bytes = report.stride() as u64;
     let outputs = |what: &str, images: &Images| {
         let progress = Progress::new(what, images.len());
-        outputs_with(&edge, cloud.as_ref(), images, |done| progress.show(done))
+        outputs_with(&edge, &manifest.hard_classes, cloud.as_ref(), images, |done| {
+            progress.show(done)
+        })
     };
     let stored = Stored {
         selection: outputs("selection", &selection)?,
@@ -94,7 +94,11 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         config,
     };
     stored.write(&args.out)?;
-    println!("{}", summary(&args.view.write(&stored, &args.out)?));
+    writeln!(
+        io::stdout().lock(),
+        "{}",
+        summary(&args.view.write(&stored, &args.out)?)
+    )?;
     info!("open {}", args.out.join("report.html").display());
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use meanet_crds::report::JobReport;
 use meanet_crds::revision::{Evaluation, Weights};
+use meanet_method::HardClasses;
 use meanet_net::{CloudNetwork, EdgeNetwork, Manifest, ModelBlobs};
 use meanet_store::{Blobs, Digest};
 use tracing::info;
@@ -96,8 +97,14 @@ fn import(args: &Args) -> Result<JobReport, Box<dyn Error>> {
     };
     // Loading checks names, shapes and finiteness, and makes one inference.
     let edge = EdgeNetwork::load(blobs.edge())?;
-    if edge.hard_classes() != manifest.hard_classes || edge.classes() != manifest.classes {
-        return Err("the manifest names other classes than the extension block was trained for: package the model again".into());
+    HardClasses::new(&manifest.hard_classes, edge.outputs(), edge.classes())?;
+    if edge.classes() != manifest.classes {
+        return Err(format!(
+            "the manifest says {} classes, the main block has {}: package the model again",
+            manifest.classes,
+            edge.classes()
+        )
+        .into());
     }
     if let Some(cloud) = blobs.cloud.as_deref().map(CloudNetwork::load).transpose()?
         && (cloud.classes() != edge.classes() || cloud.input() != edge.input())

@@ -51,9 +51,9 @@ struct Model {
 
 /// Classifies and prints; an error at the end if a file could not be classified.
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    let (_, _, blobs) = Manifest::open(&args.model)?;
+    let (manifest, _, blobs) = Manifest::open(&args.model)?;
     let edge = EdgeNetwork::load(blobs.edge())?;
-    let hard = HardClasses::new(edge.hard_classes(), edge.classes())?;
+    let hard = HardClasses::new(&manifest.hard_classes, edge.outputs(), edge.classes())?;
     let cloud = blobs.cloud.as_deref().map(CloudNetwork::load).transpose()?;
     let routing = Routing {
         score: Score::Entropy,

@@ -3,13 +3,17 @@
 mod body;
 mod decode;
 mod error;
+mod intake;
+mod target;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-pub use body::{Kind, read_body};
+pub use body::{Decoded, Kind};
 pub use decode::{MAX_IMAGES, one_image, request_images};
 pub use error::{ApiError, recover};
+pub use intake::{Body, Intake};
+pub use target::{Target, target, target_then};
 
 /// Largest body of a request in bytes: 64 images of 32×32 as JSON floats fit, a mistake does not.
 pub const MAX_BODY: u64 = 8 * 1024 * 1024;

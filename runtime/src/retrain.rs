@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use meanet_crds::report::JobReport;
 use meanet_crds::revision::{Evaluation, MEANetRevisionSpec, Weights};
 use meanet_data::{Images, Shuffle, Source, Training};
-use meanet_net::train::{Backend, ExtensionRecipe, retrain};
+use meanet_net::train::{Backend, ExtensionRecipe, Material, retrain};
 use meanet_net::{EdgeBlobs, read_card};
-use meanet_store::{Blobs, datasets, read_samples};
+use meanet_store::{Blobs, Sample, datasets, read_samples};
 use tracing::info;
 
 use crate::edge::routing;
@@ -41,7 +41,7 @@ pub struct Args {
     /// Peak learning rate.
     #[arg(long, env = "MEANET_LEARNING_RATE", default_value_t = 0.05)]
     pub learning_rate: f64,
-    /// Images used at most: the newest samples first, then the data set's.
+    /// Images used at most: those that people labelled first, then those that the cloud did.
     #[arg(long, env = "MEANET_MAX_SAMPLES", default_value_t = 10_000)]
     pub max_samples: usize,
     /// Seed of everything random.
@@ -80,13 +80,10 @@ fn train(args: &Args) -> Result<JobReport, Box<dyn Error>> {
         get(&spec.weights.extension)?,
     );
     let card = read_card(&extension)?;
-    let images = images(args, card.input.height, card.input.width, card.classes)?;
+    let material = material(args, card.input.height, card.input.width, card.classes)?;
     let recipe = ExtensionRecipe {
-        hard_classes: spec
-            .hard_classes
-            .iter()
-            .map(|&class| u32::try_from(class))
-            .collect::<Result<_, _>>()?,
+        // All classes: only so can it say that the main block was wrong to name a hard one.
+        outputs: (0..).take(card.classes).collect(),
         epochs: args.epochs,
         batch_size: args.batch_size,
         learning_rate: args.learning_rate,
@@ -94,7 +91,7 @@ fn train(args: &Args) -> Result<JobReport, Box<dyn Error>> {
         weight_decay: 5e-4,
         label_smoothing: 0.1,
         views: 2,
-        adds_to_main: card.adds_to_main,
+        adds_to_main: true,
         seed: args.seed,
     };
     let service = EdgeBlobs {
@@ -102,12 +99,19 @@ fn train(args: &Args) -> Result<JobReport, Box<dyn Error>> {
         adaptive: &adaptive,
         extension: &extension,
     };
+    let table = spec
+        .hard_classes
+        .iter()
+        .map(|&class| u32::try_from(class))
+        .collect::<Result<Vec<_>, _>>()?;
+    let device = args.backend.device()?;
     let trained = retrain(
         &recipe,
         service,
-        &images,
+        &table,
+        &material,
         &routing(&spec.routing),
-        &args.backend.device()?,
+        &device,
     )?;
     let weights = Weights {
         main: spec.weights.main.clone(),
@@ -118,7 +122,11 @@ fn train(args: &Args) -> Result<JobReport, Box<dyn Error>> {
     let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
     Ok(JobReport::Succeeded {
         weights,
-        hard_classes: spec.hard_classes,
+        hard_classes: trained
+            .hard_classes
+            .iter()
+            .map(|&class| i32::try_from(class))
+            .collect::<Result<_, _>>()?,
         evaluation: Some(Evaluation {
             samples: count(trained.report.samples),
             accuracy: trained.report.accuracy,
@@ -130,16 +138,18 @@ fn train(args: &Args) -> Result<JobReport, Box<dyn Error>> {
     })
 }
 
-/// Samples and data set together, at most `max_samples`.
-fn images(args: &Args, height: usize, width: usize, classes: usize) -> Result<Training, Box<dyn Error>> {
-    let mut images = Images::empty(height, width);
-    for sample in read_samples(&args.store, &args.deployment, args.max_samples)? {
-        let fits = (sample.height as usize, sample.width as usize) == (height, width);
-        if let Some(label) = sample.label().filter(|&label| fits && (label as usize) < classes) {
-            images.push(&sample.pixels, label);
-        }
+/// What people labelled first, samples as well as the data set, then what the cloud labelled, the newest first; at most
+/// `max_samples` together.
+fn material(args: &Args, height: usize, width: usize, classes: usize) -> Result<Material, Box<dyn Error>> {
+    let samples = read_samples(&args.store, &args.deployment, args.max_samples)?;
+    let usable = |sample: &&Sample, label: Option<u32>| {
+        (sample.height as usize, sample.width as usize) == (height, width)
+            && label.is_some_and(|label| (label as usize) < classes)
+    };
+    let mut labelled = Images::empty(height, width);
+    for sample in samples.iter().filter(|sample| usable(sample, sample.feedback)) {
+        labelled.push(&sample.pixels, sample.feedback.unwrap_or_default());
     }
-    let collected = images.len();
     if let Some(name) = &args.dataset {
         let path = datasets::resolve(&args.store, name)?;
         let Training(set) = Source::find(Some(&path))?.training(height, width)?;
@@ -147,9 +157,24 @@ fn images(args: &Args, height: usize, width: usize, classes: usize) -> Result<Tr
             return Err(format!("the data set {name} has a class {label}; the model knows {classes}").into());
         }
         let mut chosen = Shuffle::new(args.seed).epoch(set.len());
-        chosen.truncate(args.max_samples.saturating_sub(collected));
-        images = images.concat(&set.select(&chosen));
+        chosen.truncate(args.max_samples.saturating_sub(labelled.len()));
+        labelled = labelled.concat(&set.select(&chosen));
     }
-    info!(collected, all = images.len(), "images to retrain on");
-    Ok(Training(images))
+    let mut collected = Images::empty(height, width);
+    let unlabelled = samples
+        .iter()
+        .rev()
+        .filter(|sample| sample.feedback.is_none() && usable(sample, sample.cloud_label));
+    for sample in unlabelled.take(args.max_samples.saturating_sub(labelled.len())) {
+        collected.push(&sample.pixels, sample.cloud_label.unwrap_or_default());
+    }
+    info!(
+        labelled = labelled.len(),
+        collected = collected.len(),
+        "images to retrain on"
+    );
+    Ok(Material {
+        labelled: Training(labelled),
+        collected: Training(collected),
+    })
 }

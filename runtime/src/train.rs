@@ -9,12 +9,12 @@ use meanet_data::{Source, Training, split};
 use meanet_method::ExtensionRule;
 use meanet_net::evaluate::{by_entropy, outputs};
 use meanet_net::train::{
-    Backend, Classifier, ExtensionRecipe, Recipe, Run, Stage, select_hard_classes, train_classifier,
-    train_extension,
+    Backend, Classifier, ExtensionRecipe, Recipe, Run, Stage, select_by_gain, select_hard_classes,
+    train_classifier, train_extension,
 };
 use meanet_net::{
-    Backbone, Block, CloudNetwork, EdgeNetwork, InputSpec, Manifest, ManifestEvaluation, ModelBlobs, Variant,
-    read_card,
+    Backbone, Block, CloudNetwork, EdgeBlobs, EdgeNetwork, InputSpec, Manifest, ManifestEvaluation,
+    ModelBlobs, Variant, read_card,
 };
 use serde::{Deserialize, Serialize};
 use tracing::info;
@@ -90,7 +90,11 @@ pub struct ExtensionArgs {
     /// Folder for the two blobs.
     #[arg(long)]
     out: PathBuf,
-    /// Share of the classes that are hard: those that the main block predicts least precisely.
+    /// The paper's way: the classes that the main block predicts least precisely are hard, and the extension answers these,
+    /// from scratch. Without it the extension corrects the main block, and hard are the classes where that pays.
+    #[arg(long)]
+    paper: bool,
+    /// Share of the classes that are hard in the paper's way.
     #[arg(long, default_value_t = 0.5)]
     hard_share: f64,
     #[arg(long, default_value_t = 5)]
@@ -102,9 +106,6 @@ pub struct ExtensionArgs {
     /// Versions of each image to keep main features of.
     #[arg(long, default_value_t = 2)]
     views: usize,
-    /// Let the extension answer from scratch instead of adding to the main block's logits.
-    #[arg(long)]
-    from_scratch: bool,
 }
 
 /// See the help of each argument.
@@ -130,12 +131,14 @@ pub struct PackageArgs {
 #[derive(Serialize, Deserialize)]
 struct ExtensionReport {
     recipe: ExtensionRecipe,
+    hard_classes: Vec<u32>,
     trained_on: usize,
     seconds: f64,
 }
 
 const ADAPTIVE: &str = "adaptive.safetensors";
 const EXTENSION: &str = "extension.safetensors";
+const REPORT: &str = "report.json";
 
 /// Runs the sub-command.
 pub fn run(command: &Command) -> Result<(), Box<dyn Error>> {
@@ -232,17 +235,19 @@ fn classifier(args: &ClassifierArgs) -> Result<(), Box<dyn Error>> {
 
 fn extension(args: &ExtensionArgs) -> Result<(), Box<dyn Error>> {
     let main = Classifier::from_run(&args.main)?;
+    let classes = main.recipe().classes;
     let parts = read(&args.data, &main.recipe().input)?;
-    let logits = main.logits(&parts.selection.0)?;
-    let hard_classes = select_hard_classes(
-        &logits,
-        &parts.selection.0.labels,
-        main.recipe().classes,
-        args.hard_share,
-    );
-    info!(?hard_classes, "hard classes chosen");
+    let least_precise = || -> Result<Vec<u32>, Box<dyn Error>> {
+        let logits = main.logits(&parts.selection.0)?;
+        let labels = &parts.selection.0.labels;
+        Ok(select_hard_classes(&logits, labels, classes, args.hard_share))
+    };
     let recipe = ExtensionRecipe {
-        hard_classes,
+        outputs: if args.paper {
+            least_precise()?
+        } else {
+            (0..).take(classes).collect()
+        },
         epochs: args.epochs,
         batch_size: args.batch_size,
         learning_rate: args.learning_rate,
@@ -250,20 +255,33 @@ fn extension(args: &ExtensionArgs) -> Result<(), Box<dyn Error>> {
         weight_decay: 5e-4,
         label_smoothing: 0.1,
         views: args.views,
-        adds_to_main: !args.from_scratch,
+        adds_to_main: !args.paper,
         seed: args.data.seed,
     };
     let device = args.data.backend.device()?;
-    let trained = train_extension(&recipe, &main.blob(Block::Main)?, None, &parts.training, &device)?;
+    let main = main.blob(Block::Main)?;
+    let trained = train_extension(&recipe, &main, None, &parts.training, &device)?;
+    let hard_classes = if args.paper {
+        recipe.outputs.clone()
+    } else {
+        let edge = EdgeNetwork::load(EdgeBlobs {
+            main: &main,
+            adaptive: &trained.adaptive,
+            extension: &trained.extension,
+        })?;
+        select_by_gain(&outputs(&edge, edge.outputs(), None, &parts.selection.0)?)?
+    };
+    info!(?hard_classes, "hard classes chosen");
     fs::create_dir_all(&args.out)?;
     fs::write(args.out.join(ADAPTIVE), &trained.adaptive)?;
     fs::write(args.out.join(EXTENSION), &trained.extension)?;
     let report = ExtensionReport {
         recipe,
+        hard_classes,
         trained_on: trained.trained_on,
         seconds: trained.seconds,
     };
-    fs::write(args.out.join("report.json"), serde_json::to_vec_pretty(&report)?)?;
+    fs::write(args.out.join(REPORT), serde_json::to_vec_pretty(&report)?)?;
     Ok(())
 }
 
@@ -279,7 +297,8 @@ fn package(args: &PackageArgs) -> Result<(), Box<dyn Error>> {
     let edge = EdgeNetwork::load(blobs.edge())?;
     let network = blobs.cloud.as_deref().map(CloudNetwork::load).transpose()?;
     let parts = read(&args.data, edge.input())?;
-    let outputs = outputs(&edge, network.as_ref(), &parts.measure.0)?;
+    let report: ExtensionReport = serde_json::from_slice(&blob(&args.extension, REPORT)?)?;
+    let outputs = outputs(&edge, &report.hard_classes, network.as_ref(), &parts.measure.0)?;
     let alone = outputs.report(&by_entropy(None, ExtensionRule::Extension))?;
     let manifest = Manifest {
         backbone: edge.card().backbone,
@@ -293,7 +312,7 @@ fn package(args: &PackageArgs) -> Result<(), Box<dyn Error>> {
             .map(read_card)
             .transpose()?
             .map(|card| card.backbone),
-        hard_classes: edge.hard_classes().to_vec(),
+        hard_classes: report.hard_classes,
         evaluation: Some(ManifestEvaluation {
             samples: alone.samples,
             accuracy: alone.accuracy,

@@ -21,7 +21,7 @@ fn edge_tier() -> BTreeMap<String, String> {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Edge {
-    /// Labels that a node must have, all of them, to get an edge runtime and a MEANetNode.
+    /// Labels that a node must have, all of them, to get an edge runtime and a `MEANetNode`.
     #[serde(default = "edge_tier")]
     #[schemars(extend("minProperties" = 1))]
     pub node_selector: BTreeMap<String, String>,
@@ -81,7 +81,8 @@ pub struct Cloud {
     /// URL of the model on any Open Inference Protocol v2 server that answers instead of our own cloud runtime, for example
     /// `http://server:8000/v2/models/resnet`. It gets the tensor `image`, UINT8 `[n, 3, height, width]`, and must answer with
     /// logits of shape `[n, classes]`. One cloud pod stays to serve the store; what goes elsewhere is not collected for
-    /// retraining. Absent: our own cloud runtimes answer.
+    /// retraining. The runtime's client has no TLS yet, so `https://` is accepted but does not work. Absent: our own cloud
+    /// runtimes answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = ("isURL(self) && (self.startsWith('http://') || self.startsWith('https://'))", "endpoint must be an http:// or https:// URL of a model, such as http://server:8000/v2/models/resnet"))]
     #[schemars(length(max = 1024))]

@@ -21,7 +21,7 @@ pub struct Retraining {
     pub job: TrainingJob,
 }
 
-/// Labelled images in the store: the official CIFAR-100 binary archive, a `.bin` of CIFAR records, or a folder with one
+/// Labelled images in the store: the official CIFAR-100 binary archive, a file of CIFAR records, or a folder with one
 /// folder of PNG or JPEG files a class.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -36,8 +36,8 @@ pub struct Dataset {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Gate {
-    /// Least gain in accuracy over the revision in service, both measured on the same held-out fifth of the images with
-    /// nothing sent to the cloud, as a share: 0.01 is one point. -1 lets everything pass.
+    /// Least gain in accuracy over the revision in service, both measured on the same held-out images with nothing sent to
+    /// the cloud, as a share: 0.01 is one point. -1 lets everything pass.
     #[serde(default)]
     #[schemars(range(min = -1, max = 1))]
     pub min_accuracy_gain: f64,
@@ -69,7 +69,8 @@ pub struct TrainingJob {
     // A minimum below one does not hold back the integer 0: the API server compares integers as integers.
     #[x_kube(validation = ("self >= 0.000001", "job.learningRate must be at least 0.000001"))]
     pub learning_rate: f64,
-    /// Images used at most: the newest samples first, then those of the data set.
+    /// Images used at most: those that people labelled (feedback and data set) first, then the newest that the cloud
+    /// labelled.
     #[serde(default = "default_max_samples")]
     #[schemars(range(min = 10, max = 10_000_000))]
     pub max_samples: i32,

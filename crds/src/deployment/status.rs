@@ -47,7 +47,7 @@ pub struct NodeSummary {
     pub pending: i32,
     /// Nodes that are not reachable; caught up when they return.
     pub offline: i32,
-    /// Nodes that could not load the revision wanted there; their MEANetNodes say why.
+    /// Nodes that could not load the revision wanted there; their `MEANetNode` objects say why.
     pub failed: i32,
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Store {
-    /// A claim in the deployment's namespace that the cloud nodes can mount for writing. ReadWriteOnce does for one cloud
+    /// A claim in the deployment's namespace that the cloud nodes can mount for writing. `ReadWriteOnce` does for one cloud
     /// runtime on one node.
     pub persistent_volume_claim: Claim,
     /// Samples of inputs sent to the cloud that are kept for retraining; the oldest make room. A 32×32 sample takes 3 kB.

@@ -5,7 +5,10 @@ use std::future::Future;
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
+use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::ResourceExt;
+use meanet_crds::naming::ANNOTATION_ACCOUNT;
 use meanet_crds::node::NodeState;
 use meanet_crds::{MEANetNode, MEANetRevision};
 use serde_json::json;
@@ -105,11 +108,14 @@ pub async fn apply(
     let mut outcomes = writer.converge(twins, &live.twins).await;
 
     let workloads = async {
-        let mut outcomes = writer.converge(accounts, &live.accounts).await;
+        let (accounts, mut outcomes) = writer.converged(accounts, &live.accounts).await;
+        let edge = with_account(edge, &accounts);
         outcomes.extend(writer.converge(vec![role], &live.roles).await);
         outcomes.extend(writer.converge(vec![binding], &live.bindings).await);
         outcomes.extend(writer.converge(services, &live.services).await);
-        outcomes.extend(writer.converge(vec![edge], &live.daemon_sets).await);
+        if let Some(edge) = edge {
+            outcomes.extend(writer.converge(vec![edge], &live.daemon_sets).await);
+        }
         outcomes.extend(
             writer
                 .converge(cloud.into_iter().collect(), &live.workloads)
@@ -134,6 +140,21 @@ pub async fn apply(
     outcomes.extend(writer.delete(named(&live.jobs, &plan.delete_jobs)).await);
     outcomes.extend(writer.delete(named(&live.revisions, &plan.prune)).await);
     (written, outcomes.into_iter().collect())
+}
+
+/// The edge's pods, marked with the account that they were made for. A token dies with its account: where one is made
+/// again, under the same name or not, pods with tokens of the last one have to follow.
+/// Without the account there is nothing to make: what runs, runs on.
+fn with_account(mut edge: DaemonSet, accounts: &[Arc<ServiceAccount>]) -> Option<DaemonSet> {
+    let pods = &mut edge.spec.as_mut()?.template;
+    let account = pods.spec.as_ref()?.service_account_name.as_deref();
+    let there = accounts
+        .iter()
+        .find(|there| Some(there.name_any().as_str()) == account)?;
+    let metadata = pods.metadata.get_or_insert_default();
+    let annotations = metadata.annotations.get_or_insert_default();
+    annotations.insert(ANNOTATION_ACCOUNT.to_owned(), there.uid()?);
+    Some(edge)
 }
 
 fn named<K: Clone>(live: &BTreeMap<String, K>, names: &[String]) -> Vec<K> {

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::core::v1::{Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use meanet_crds::naming::ANNOTATION_ACCOUNT;
 use meanet_crds::node::NodeState;
 use meanet_crds::revision::Cause;
 use serde_json::json;
@@ -239,6 +241,26 @@ async fn steady_state_writes_nothing_and_drift_is_healed() {
             Ok(())
         } else {
             Err(format!("{found:?}"))
+        }
+    })
+    .await;
+
+    // The edges' tokens died with their account: their pods are made for the new one.
+    world
+        .api::<ServiceAccount>()
+        .delete("cams-edge", &gone)
+        .await
+        .unwrap();
+    until("pods for the new account", || async {
+        let account = world.api::<ServiceAccount>().get_opt("cams-edge").await.unwrap();
+        let pods = world.api::<DaemonSet>().get("cams-edge").await.unwrap().spec;
+        let annotations = pods.and_then(|spec| spec.template.metadata?.annotations);
+        let marked = annotations.and_then(|mut all| all.remove(ANNOTATION_ACCOUNT));
+        let uid = account.and_then(|account| account.uid());
+        if uid.is_some() && uid == marked {
+            Ok(())
+        } else {
+            Err(format!("{uid:?} {marked:?}"))
         }
     })
     .await;

@@ -96,12 +96,12 @@ impl Shift {
                 ShiftKind::Noise => {
                     let mut rng = ChaCha8Rng::seed_from_u64(seed);
                     rng.set_stream(index as u64);
-                    let (contrast, sigma) = [(0.7, 10.0), (0.5, 18.0)][self.strength];
+                    let (contrast, sigma) = [(0.85, 5.0), (0.7, 10.0)][self.strength];
                     noise(&mut pixels, contrast, sigma, &mut rng);
                 }
                 ShiftKind::Blur => blur(&mut pixels, images.width, [0.7, 1.1][self.strength]),
                 ShiftKind::Colour => {
-                    let gains = [[1.0, 0.8, 0.55], [0.85, 0.55, 0.3]][self.strength];
+                    let gains = [[1.0, 0.85, 0.7], [0.9, 0.7, 0.5]][self.strength];
                     for (plane, gain) in pixels.chunks_exact_mut(images.height * images.width).zip(gains) {
                         plane.iter_mut().for_each(|v| *v *= gain);
                     }
@@ -189,7 +189,7 @@ mod tests {
         let noisy = shift.apply(&images(vec![128; 48 * 400]), 3);
         let values = noisy.pixels.iter().map(|&v| f64::from(v) - 128.0);
         let variance = values.map(|v| v * v).sum::<f64>() / noisy.pixels.len() as f64;
-        assert!((variance.sqrt() - 18.0).abs() < 0.5, "{variance}");
+        assert!((variance.sqrt() - 10.0).abs() < 0.5, "{variance}");
     }
 
     proptest! {

@@ -1,7 +1,7 @@
 //! Where labelled images come from.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use snafu::{ResultExt, Snafu, ensure};
@@ -11,6 +11,8 @@ use crate::decode::{DecodeError, decode};
 use crate::images::{Images, Test, Training};
 use crate::procedural::procedural;
 
+/// How a gzip file begins.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 const PROCEDURAL_CLASSES: usize = 100;
 const PROCEDURAL_TRAINING: usize = 20_000;
 const PROCEDURAL_TEST: usize = 2_000;
@@ -92,10 +94,15 @@ impl Source {
             });
         }
         ensure!(path.is_file(), NothingSnafu { path });
-        Ok(if path.extension().is_some_and(|e| e == "bin") {
-            Self::Records(own)
-        } else {
+        // By what is in it: a data set in a store has the name that its owner gave it.
+        let mut start = [0; 2];
+        let read = fs::File::open(path)
+            .and_then(|mut file| file.read(&mut start))
+            .context(FileSnafu { path })?;
+        Ok(if start[..read] == GZIP {
             Self::Cifar100(own)
+        } else {
+            Self::Records(own)
         })
     }
 
@@ -207,6 +214,19 @@ mod tests {
                 .to_string()
                 .contains("folder named test")
         );
+    }
+
+    #[test]
+    fn a_file_is_known_by_what_is_in_it() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("night");
+        let night = procedural(2, 3, 0);
+        cifar::write_records(&night, fs::File::create(&path).unwrap()).unwrap();
+        let source = Source::find(Some(&path)).unwrap();
+        assert_eq!(source.training(32, 32).unwrap().0, night);
+        fs::write(&path, [&GZIP[..], b"rest"].concat()).unwrap();
+        let source = Source::find(Some(&path)).unwrap();
+        assert!(source.describe().contains("CIFAR-100"), "{source:?}");
     }
 
     #[test]

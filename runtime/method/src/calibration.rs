@@ -62,13 +62,12 @@ pub fn confidences(logits: &[&[f32]], temperature: f32) -> Result<Vec<(f32, usiz
 }
 
 /// The temperature in 0.05..=20 with the least negative log-likelihood of `(logits, index of the truth)`, fitted by golden
-/// section; the likelihood has one optimum (Guo et al. 2017). 1 of nothing. Rows whose truth is no column are left out.
+/// section (Guo et al. 2017). A truth that is none of the columns, as an extension meets it, counts by the probability that
+/// the answer is wrong. 1 of nothing.
 #[must_use]
-pub fn fit_temperature(rows: &[(&[f32], usize)]) -> f32 {
-    let rows: Vec<_> = rows
-        .iter()
-        .filter(|(logits, truth)| *truth < logits.len())
-        .collect();
+pub fn fit_temperature(rows: &[(&[f32], Option<usize>)]) -> f32 {
+    let told = |row: &&(&[f32], Option<usize>)| row.1.map_or(row.0.len() > 1, |truth| truth < row.0.len());
+    let rows: Vec<_> = rows.iter().filter(told).collect();
     if rows.is_empty() {
         return 1.0;
     }
@@ -96,15 +95,19 @@ pub fn fit_temperature(rows: &[(&[f32], usize)]) -> f32 {
     f64::midpoint(low, high).exp() as f32
 }
 
-fn negative_log_likelihood(logits: &[f32], truth: usize, inverse_temperature: f64) -> f64 {
-    let scaled = |v: f32| f64::from(v) * inverse_temperature;
-    let top = logits
-        .iter()
-        .copied()
-        .map(scaled)
-        .fold(f64::NEG_INFINITY, f64::max);
-    let sum: f64 = logits.iter().copied().map(|v| (scaled(v) - top).exp()).sum();
-    top + sum.ln() - scaled(logits[truth])
+fn negative_log_likelihood(logits: &[f32], truth: Option<usize>, inverse_temperature: f64) -> f64 {
+    let answer = best(logits).0;
+    let scaled = |index: usize| f64::from(logits[index]) * inverse_temperature;
+    let log_sum = |without: Option<usize>| {
+        let indices = || (0..logits.len()).filter(|index| Some(*index) != without);
+        let top = indices().map(scaled).fold(f64::NEG_INFINITY, f64::max);
+        top + indices()
+            .map(|index| (scaled(index) - top).exp())
+            .sum::<f64>()
+            .ln()
+    };
+    let said = truth.map_or_else(|| log_sum(Some(answer)), scaled);
+    log_sum(None) - said
 }
 
 #[cfg(test)]
@@ -129,9 +132,23 @@ mod tests {
         // Two classes with logits (±ln 3, 0) say 3/4, and are right three times in four: calibrated. Scaled by 4 they bluff.
         let truth = |i: usize| usize::from(i % 4 == 3);
         let rows: Vec<(Vec<f32>, usize)> = (0..40).map(|i| (vec![4.0 * 3_f32.ln(), 0.0], truth(i))).collect();
-        let rows: Vec<(&[f32], usize)> = rows.iter().map(|(l, t)| (l.as_slice(), *t)).collect();
+        let rows: Vec<_> = rows.iter().map(|(l, t)| (l.as_slice(), Some(*t))).collect();
         assert!((fit_temperature(&rows) - 4.0).abs() < 1e-2);
         assert!((fit_temperature(&[]) - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_truth_that_cannot_be_said_cools() {
+        // The same, but where the first column is wrong the truth is no column at all: the answer is right as often.
+        let rows: Vec<(Vec<f32>, Option<usize>)> = (0..40)
+            .map(|i| (vec![4.0 * 3_f32.ln(), 0.0], (i % 4 != 3).then_some(0)))
+            .collect();
+        let rows: Vec<_> = rows.iter().map(|(l, t)| (l.as_slice(), *t)).collect();
+        assert!((fit_temperature(&rows) - 4.0).abs() < 1e-2);
+        assert!(
+            (fit_temperature(&[(&[2.0], None)]) - 1.0).abs() < 1e-9,
+            "one column can only be right"
+        );
     }
 
     proptest! {
@@ -139,8 +156,8 @@ mod tests {
         fn the_temperature_is_no_worse_than_its_neighbours(
             logits in proptest::collection::vec(proptest::collection::vec(-5_f32..5.0, 3), 4..40), seed in 0_usize..3
         ) {
-            let rows: Vec<(&[f32], usize)> =
-                logits.iter().enumerate().map(|(i, row)| (row.as_slice(), (i * 7 + seed) % 3)).collect();
+            let rows: Vec<(&[f32], Option<usize>)> =
+                logits.iter().enumerate().map(|(i, row)| (row.as_slice(), Some((i * 7 + seed) % 3))).collect();
             let loss = |t: f64| rows.iter().map(|(row, truth)| negative_log_likelihood(row, *truth, 1.0 / t)).sum::<f64>();
             let fitted = f64::from(fit_temperature(&rows));
             for other in [0.05, 0.3, 1.0, fitted * 0.9, fitted * 1.1, 3.0, 20.0] {

@@ -1,10 +1,11 @@
 use snafu::{Snafu, ensure};
 
-/// The classes that the extension answers for.
+/// The classes for which the extension is asked, and those that it can answer with: an extension that has seen what is
+/// routed to it can also say that the main block was wrong to name a hard class.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HardClasses {
-    /// Ascending; output `i` of the extension means class `classes[i]`.
-    classes: Vec<u32>,
+    /// Ascending; output `i` of the extension means class `outputs[i]`.
+    outputs: Vec<u32>,
     is_hard: Vec<bool>,
 }
 
@@ -22,6 +23,14 @@ pub enum HardClassesError {
         /// The one after it.
         next: u32,
     },
+    /// A class that the extension has no output for.
+    #[snafu(display(
+        "failed to take hardClasses: the extension cannot answer with class {class}; name classes of its outputs"
+    ))]
+    Output {
+        /// The class.
+        class: u32,
+    },
     /// A class that the main block does not know.
     #[snafu(display("failed to take hardClasses: {class} is not one of the model's {classes} classes"))]
     Range {
@@ -33,22 +42,28 @@ pub enum HardClassesError {
 }
 
 impl HardClasses {
-    /// Takes the ascending table of a model with `classes` classes.
-    pub fn new(table: &[u32], classes: usize) -> Result<Self, HardClassesError> {
-        if let Some(pair) = table.windows(2).find(|pair| pair[0] >= pair[1]) {
-            return OrderSnafu {
-                class: pair[0],
-                next: pair[1],
+    /// Takes the ascending `table` of hard classes, for an extension whose `outputs` mean these classes, ascending too, of a
+    /// model with `classes` classes.
+    pub fn new(table: &[u32], outputs: &[u32], classes: usize) -> Result<Self, HardClassesError> {
+        for ascending in [table, outputs] {
+            if let Some(pair) = ascending.windows(2).find(|pair| pair[0] >= pair[1]) {
+                return OrderSnafu {
+                    class: pair[0],
+                    next: pair[1],
+                }
+                .fail();
             }
-            .fail();
+            if let Some(&class) = ascending.last() {
+                ensure!((class as usize) < classes, RangeSnafu { class, classes });
+            }
         }
         let mut is_hard = vec![false; classes];
         for &class in table {
-            ensure!((class as usize) < classes, RangeSnafu { class, classes });
+            ensure!(outputs.binary_search(&class).is_ok(), OutputSnafu { class });
             is_hard[class as usize] = true;
         }
         Ok(Self {
-            classes: table.to_vec(),
+            outputs: outputs.to_vec(),
             is_hard,
         })
     }
@@ -62,19 +77,13 @@ impl HardClasses {
     /// The class that output `index` of the extension means.
     #[must_use]
     pub fn class(&self, index: usize) -> Option<u32> {
-        self.classes.get(index).copied()
+        self.outputs.get(index).copied()
     }
 
-    /// Number of hard classes.
+    /// Number of outputs of the extension.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.classes.len()
-    }
-
-    /// Whether no class is hard.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.classes.is_empty()
+    pub fn outputs(&self) -> usize {
+        self.outputs.len()
     }
 }
 
@@ -84,16 +93,16 @@ mod tests {
 
     #[test]
     fn the_table_is_checked_and_looked_up() {
-        let hard = HardClasses::new(&[1, 5, 7], 10).unwrap();
+        let hard = HardClasses::new(&[1, 5], &[1, 4, 5], 10).unwrap();
         assert!(hard.contains(5) && !hard.contains(4) && !hard.contains(99));
-        assert_eq!((hard.class(2), hard.class(3)), (Some(7), None));
+        assert_eq!((hard.class(2), hard.class(3)), (Some(5), None));
+        let error = |table: &[u32], outputs: &[u32]| HardClasses::new(table, outputs, 10).unwrap_err();
+        assert!(matches!(error(&[5, 5], &[5]), HardClassesError::Order { .. }));
+        assert!(matches!(error(&[1], &[5, 1]), HardClassesError::Order { .. }));
+        assert!(matches!(error(&[10], &[10]), HardClassesError::Range { .. }));
         assert!(matches!(
-            HardClasses::new(&[5, 5], 10),
-            Err(HardClassesError::Order { .. })
-        ));
-        assert!(matches!(
-            HardClasses::new(&[10], 10),
-            Err(HardClassesError::Range { .. })
+            error(&[1, 5], &[1, 4]),
+            HardClassesError::Output { class: 5 }
         ));
     }
 }

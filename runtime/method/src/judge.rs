@@ -135,7 +135,6 @@ pub fn judge(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hard::HardClasses;
     use crate::route::AfterMain;
     use crate::samples::outputs;
     use proptest::prelude::*;
@@ -147,16 +146,22 @@ mod tests {
             outputs in outputs(30),
             offload_above in 0_f32..1.6,
             escalate in proptest::option::of(0_f32..1.0),
+            tie: Option<proptest::sample::Index>,
             more_confident: bool,
             which in 0_usize..3,
         ) {
             let score = [Score::Entropy, Score::LeastConfidence, Score::Margin][which];
             let rule = if more_confident { ExtensionRule::MoreConfident } else { ExtensionRule::Extension };
+            let all = judge(&outputs, Ranking::Score(score), score, rule).unwrap();
+            // Thresholds are strict: often one is just the score of some image.
+            let tied = tie.map(|index| all[index.index(all.len())]);
+            let offload_above = tied.map_or(offload_above, |one| one.main_score);
+            let escalate = tied.and_then(|one| one.extension_score).or(escalate);
             let routing = Routing {
                 score, offload_above, extension_offload_above: escalate, rule, when_unavailable: WhenUnavailable::Fail,
             };
-            let hard = HardClasses::new(&outputs.hard_classes, outputs.classes()).unwrap();
-            for (image, judged) in judge(&outputs, Ranking::Score(score), score, rule).unwrap().into_iter().enumerate() {
+            let hard = outputs.check().unwrap();
+            for (image, judged) in all.into_iter().enumerate() {
                 let main = after_main(&outputs.main[image], &routing, &hard).unwrap();
                 let exit = match main.next {
                     AfterMain::Answer => Exit::Main,

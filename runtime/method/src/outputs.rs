@@ -17,11 +17,13 @@ pub struct Outputs {
     pub labels: Vec<u32>,
     /// Logits of the main exit, `[n][classes]`.
     pub main: Vec<Vec<f32>>,
-    /// Logits of the extension for every image, needed or not, `[n][hard]`.
+    /// Logits of the extension for every image, needed or not, `[n][outputs]`.
     pub extension: Vec<Vec<f32>>,
     /// Logits of the cloud, `[n][classes]`; empty without one.
     pub cloud: Vec<Vec<f32>>,
     /// Class of each output of the extension, ascending.
+    pub extension_classes: Vec<u32>,
+    /// Classes for which the extension is asked, ascending; some or all of those it has outputs for.
     pub hard_classes: Vec<u32>,
 }
 
@@ -122,11 +124,12 @@ impl Outputs {
     /// Checks that all parts fit together; gives the table of hard classes.
     pub fn check(&self) -> Result<HardClasses, EvaluateError> {
         let (images, classes) = (self.len(), self.classes());
-        let hard = HardClasses::new(&self.hard_classes, classes).context(HardSnafu)?;
+        let hard =
+            HardClasses::new(&self.hard_classes, &self.extension_classes, classes).context(HardSnafu)?;
         let cloud = if self.has_cloud() { images } else { 0 };
         for (what, rows, count, columns) in [
             ("main", &self.main, images, classes),
-            ("extension", &self.extension, images, hard.len()),
+            ("extension", &self.extension, images, hard.outputs()),
             ("cloud", &self.cloud, cloud, classes),
         ] {
             ensure!(
@@ -174,6 +177,7 @@ impl Outputs {
             main: rows(&self.main),
             extension: rows(&self.extension),
             cloud: rows(&self.cloud),
+            extension_classes: self.extension_classes.clone(),
             hard_classes: self.hard_classes.clone(),
         }
     }
@@ -252,74 +256,4 @@ fn accuracy(logits: &[Vec<f32>], labels: &[u32]) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn outputs() -> Outputs {
-        Outputs {
-            labels: vec![0, 1, 2, 2],
-            main: vec![
-                vec![9.0, 0.0, 0.0],
-                vec![0.0, 0.0, 5.0],
-                vec![0.0, 0.0, 9.0],
-                vec![0.1, 0.0, 0.0],
-            ],
-            extension: vec![vec![0.0, 0.0], vec![8.0, 0.0], vec![0.5, 0.0], vec![0.0, 0.0]],
-            cloud: vec![vec![0.0, 0.0, 1.0]; 4],
-            hard_classes: vec![1, 2],
-        }
-    }
-
-    #[test]
-    fn each_image_leaves_by_one_exit() {
-        let report = outputs()
-            .report(&by_entropy(Some(1.0), ExtensionRule::Extension))
-            .unwrap();
-        assert!((report.exits.iter().map(|e| e.share).sum::<f64>() - 1.0).abs() < 1e-9);
-        // Image 0 is easy, 1 is mended by the extension, 2 is spoiled by it, 3 is unsure and mended by the cloud.
-        assert_eq!(
-            report.exits.iter().map(|e| e.share).collect::<Vec<_>>(),
-            [0.25, 0.5, 0.25]
-        );
-        assert!((report.accuracy - 0.75).abs() < 1e-9);
-    }
-
-    #[test]
-    fn comparing_confidences_keeps_the_surer_answer() {
-        let report = outputs()
-            .report(&by_entropy(None, ExtensionRule::MoreConfident))
-            .unwrap();
-        assert!((report.exits[1].share - 0.25).abs() < 1e-9);
-    }
-
-    #[test]
-    fn the_extension_can_pass_an_image_on() {
-        let routing = Routing {
-            extension_offload_above: Some(0.5),
-            ..by_entropy(None, ExtensionRule::Extension)
-        };
-        let tally = outputs().tally(&routing).unwrap();
-        // Image 2 puzzles the extension and the cloud gets it right; image 1 does not.
-        assert_eq!(
-            (
-                tally.exit(Exit::Extension).images,
-                tally.exit(Exit::Cloud).images,
-                tally.extended
-            ),
-            (1, 1, 2)
-        );
-    }
-
-    #[test]
-    fn what_does_not_fit_together_is_named() {
-        let error = |change: fn(&mut Outputs)| {
-            let mut outputs = outputs();
-            change(&mut outputs);
-            outputs.check().unwrap_err().to_string()
-        };
-        assert!(error(|o| o.cloud.truncate(1)).contains("cloud has 1 where 4"));
-        assert!(error(|o| o.extension[2].push(0.0)).contains("extension has 3 where 2"));
-        assert!(error(|o| o.labels[3] = 7).contains("image 3"));
-        assert!(error(|o| o.hard_classes = vec![9]).contains("hardClasses"));
-    }
-}
+mod tests;

@@ -126,7 +126,7 @@ pub fn after_main(logits: &[f32], routing: &Routing, hard: &HardClasses) -> Resu
 }
 
 /// The edge's answer once the extension was asked, and whether the extension is too unsure of it. `logits` is
-/// `[hard classes]`.
+/// `[outputs of the extension]`.
 pub fn local_answer(
     main: &Answer,
     logits: &[f32],
@@ -166,7 +166,7 @@ mod tests {
     }
 
     fn hard() -> HardClasses {
-        HardClasses::new(&[1, 2], 4).unwrap()
+        HardClasses::new(&[1, 2], &[1, 2], 4).unwrap()
     }
 
     #[test]
@@ -184,6 +184,15 @@ mod tests {
         assert_eq!(read.next, AfterMain::Extend);
         let (answer, unsure) = local_answer(&read.main, &[0.0, 5.0], &routing(), &hard()).unwrap();
         assert_eq!((answer.label, answer.exit, unsure), (2, Exit::Extension, false));
+    }
+
+    #[test]
+    fn the_extension_may_say_that_it_was_no_hard_class() {
+        let hard = HardClasses::new(&[1], &[0, 1, 2, 3], 4).unwrap();
+        let read = after_main(&[0.0, 9.0, 0.0, 0.0], &routing(), &hard).unwrap();
+        assert_eq!(read.next, AfterMain::Extend);
+        let (answer, _) = local_answer(&read.main, &[0.0, 0.0, 0.0, 5.0], &routing(), &hard).unwrap();
+        assert_eq!(answer.label, 3);
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub(crate) fn outputs(most: usize) -> impl Strategy<Value = Outputs> {
     proptest::collection::vec((0_u32..4, logits(4), logits(2), logits(4)), 1..most).prop_map(|rows| {
         let mut outputs = Outputs {
             hard_classes: vec![1, 3],
+            extension_classes: vec![1, 3],
             ..Outputs::default()
         };
         for (label, main, extension, cloud) in rows {

@@ -44,9 +44,9 @@ pub struct Card {
     /// Digest of the adaptive block that an extension block was trained with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adaptive: Option<String>,
-    /// Class of each output of an extension block, ascending.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hard_classes: Option<Vec<u32>>,
+    /// Class of each output of an extension block, ascending. Blobs of the first releases call it after the hard classes.
+    #[serde(default, alias = "hardClasses", skip_serializing_if = "Option::is_none")]
+    pub outputs: Option<Vec<u32>>,
     /// Whether the logits of an extension block are to be added to the main block's for the same classes. Such an extension
     /// begins as good as the main block and learns only what the main block gets wrong, which a short retraining can do.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

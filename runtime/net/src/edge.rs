@@ -54,7 +54,7 @@ pub enum InferError {
 /// Main, adaptive and extension block with their batch norms folded. Runs on the calling thread's CPU.
 pub struct EdgeNetwork {
     card: Card,
-    hard_classes: Vec<u32>,
+    outputs: Vec<u32>,
     adds_to_main: bool,
     main: ResNet,
     adaptive: Adaptive,
@@ -119,7 +119,7 @@ impl EdgeNetwork {
                 )
             }
         );
-        let hard_classes = hard_classes(&extension_card)?;
+        let outputs = outputs(&extension_card)?;
         let mut main = ResNet::new(card.backbone, card.classes, &device);
         apply(&mut main, &format!("{} main block", card.backbone), main_tensors)?;
         let mut adaptive = Adaptive::new(card.backbone, &device);
@@ -128,7 +128,7 @@ impl EdgeNetwork {
             &format!("{} adaptive block", card.backbone),
             adaptive_tensors,
         )?;
-        let mut extension = Extension::new(card.backbone, hard_classes.len(), &device);
+        let mut extension = Extension::new(card.backbone, outputs.len(), &device);
         apply(
             &mut extension,
             &format!("{} extension block", card.backbone),
@@ -151,7 +151,7 @@ impl EdgeNetwork {
         };
         let network = Self {
             card,
-            hard_classes,
+            outputs,
             adds_to_main: extension_card.adds_to_main,
             main: main.fold(),
             adaptive: adaptive.fold(),
@@ -177,8 +177,8 @@ impl EdgeNetwork {
 
     /// Class of each output of the extension, ascending.
     #[must_use]
-    pub fn hard_classes(&self) -> &[u32] {
-        &self.hard_classes
+    pub fn outputs(&self) -> &[u32] {
+        &self.outputs
     }
 
     /// What the main block is.
@@ -205,7 +205,7 @@ impl EdgeNetwork {
     }
 
     /// Runs adaptive and extension block on the `chosen` rows of a pass; `images` are those of the pass. Logits over the
-    /// hard classes, `[chosen][hard]`.
+    /// classes of [`Self::outputs`], `[chosen][outputs]`.
     pub fn extension(
         &self,
         pass: &MainPass,
@@ -242,7 +242,7 @@ impl EdgeNetwork {
         let mut logits = rows(self.extension.forward(features, self.adaptive.forward(images)))?;
         if self.adds_to_main {
             for (row, logits) in chosen.iter().zip(&mut logits) {
-                for (class, logit) in self.hard_classes.iter().zip(logits) {
+                for (class, logit) in self.outputs.iter().zip(logits) {
                     *logit += pass.logits[*row].get(*class as usize).copied().unwrap_or(0.0);
                 }
             }
@@ -310,21 +310,24 @@ pub(crate) fn open(bytes: &[u8], block: Block) -> Result<(Card, crate::weights::
     Ok((card, tensors))
 }
 
-pub(crate) fn hard_classes(card: &Card) -> Result<Vec<u32>, WeightsError> {
-    let hard = card.hard_classes.clone().unwrap_or_default();
+pub(crate) fn outputs(card: &Card) -> Result<Vec<u32>, WeightsError> {
+    let outputs = card.outputs.clone().unwrap_or_default();
     ensure!(
-        !hard.is_empty(),
+        !outputs.is_empty(),
         MetadataSnafu {
-            reason: "the extension block names no hard classes"
+            reason: "the extension block does not name the classes of its outputs"
         }
     );
     ensure!(
-        hard.is_sorted_by(|a, b| a < b) && hard.iter().all(|&c| (c as usize) < card.classes),
+        outputs.is_sorted_by(|a, b| a < b) && outputs.iter().all(|&c| (c as usize) < card.classes),
         MetadataSnafu {
-            reason: format!("its hard classes are not ascending and below {}", card.classes)
+            reason: format!(
+                "the classes of its outputs are not ascending and below {}",
+                card.classes
+            )
         }
     );
-    Ok(hard)
+    Ok(outputs)
 }
 
 /// Values that batch norms keep but do not train.

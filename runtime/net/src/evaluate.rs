@@ -11,18 +11,20 @@ use crate::edge::{EdgeNetwork, InferError};
 /// Images that go through the networks together.
 const BATCH: usize = 100;
 
-/// Runs all blocks on all images.
+/// Runs all blocks on all images. The extension is to be asked for `hard_classes`.
 pub fn outputs(
     edge: &EdgeNetwork,
+    hard_classes: &[u32],
     cloud: Option<&CloudNetwork>,
     images: &Images,
 ) -> Result<Outputs, InferError> {
-    outputs_with(edge, cloud, images, |_| {})
+    outputs_with(edge, hard_classes, cloud, images, |_| {})
 }
 
 /// Runs all blocks on all images and says after each batch how many are done.
 pub fn outputs_with(
     edge: &EdgeNetwork,
+    hard_classes: &[u32],
     cloud: Option<&CloudNetwork>,
     images: &Images,
     mut done: impl FnMut(usize),
@@ -32,7 +34,8 @@ pub fn outputs_with(
         main: Vec::new(),
         extension: Vec::new(),
         cloud: Vec::new(),
-        hard_classes: edge.hard_classes().to_vec(),
+        extension_classes: edge.outputs().to_vec(),
+        hard_classes: hard_classes.to_vec(),
     };
     for pixels in images.pixels.chunks((images.stride() * BATCH).max(1)) {
         let batch = ImageBatch::from_bytes(images.height, images.width, pixels.to_vec())

@@ -60,7 +60,7 @@ pub fn import_pytorch(
         input,
         base: None,
         adaptive: None,
-        hard_classes: None,
+        outputs: None,
         adds_to_main: false,
     };
     encode(&card, &tensors_of(&network)?)

@@ -11,6 +11,6 @@ mod select;
 pub use backend::{Backend, BackendError};
 pub use classifier::{Classifier, Recipe, Stage, train_classifier};
 pub use extension::{ExtensionRecipe, TrainedExtension, train_extension};
-pub use retrain::{Retrained, retrain};
+pub use retrain::{Material, Retrained, retrain};
 pub use run::{Run, TrainError};
-pub use select::select_hard_classes;
+pub use select::{select_by_gain, select_hard_classes};

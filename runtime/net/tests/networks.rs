@@ -4,10 +4,11 @@
 use std::path::Path;
 
 use meanet_data::{Images, Training, procedural};
-use meanet_method::ExtensionRule;
+use meanet_method::{ExtensionRule, HardClasses};
 use meanet_net::evaluate::by_entropy;
 use meanet_net::train::{
-    Backend, Classifier, ExtensionRecipe, Recipe, Run, Stage, retrain, train_classifier, train_extension,
+    Backend, Classifier, ExtensionRecipe, Material, Recipe, Run, Stage, retrain, train_classifier,
+    train_extension,
 };
 use meanet_net::{
     Block, CloudNetwork, EdgeBlobs, EdgeNetwork, ImageBatch, InputSpec, Manifest, ModelBlobs, Variant,
@@ -66,9 +67,9 @@ fn untrained(folder: &Path, backbone: &str, classes: usize, side: usize) -> Clas
     .unwrap()
 }
 
-fn extension_recipe(hard_classes: Vec<u32>) -> ExtensionRecipe {
+fn extension_recipe(outputs: Vec<u32>) -> ExtensionRecipe {
     ExtensionRecipe {
-        hard_classes,
+        outputs,
         epochs: 1,
         batch_size: 8,
         learning_rate: 0.05,
@@ -196,7 +197,7 @@ fn a_model_survives_its_folder_and_answers_the_same_for_bytes_and_floats() {
         input: edge.input().clone(),
         weights: blobs.digests(),
         cloud_backbone: Some(read_card(blobs.cloud.as_deref().unwrap()).unwrap().backbone),
-        hard_classes: edge.hard_classes().to_vec(),
+        hard_classes: vec![3],
         evaluation: None,
     };
     let name = manifest.write(folder.path(), &blobs).unwrap();
@@ -259,13 +260,22 @@ fn a_retraining_starts_from_what_is_in_service() {
     let device = Backend::Flex.device().unwrap();
     let mut recipe = extension_recipe(vec![1, 3]);
     recipe.epochs = 0;
-    let same = retrain(&recipe, blobs.edge(), &images(40), &routing, &device).unwrap();
+    let material = |collected| Material {
+        labelled: images(40),
+        collected,
+    };
+    let run = |recipe: &ExtensionRecipe, table: &[u32], material: &Material| {
+        retrain(recipe, blobs.edge(), table, material, &routing, &device)
+    };
+    let table = run(&recipe, &[1, 3], &material(images(0))).unwrap().hard_classes;
+    assert!(!table.is_empty() && table.iter().all(|class| [1, 3].contains(class)));
+    let same = run(&recipe, &table, &material(images(0))).unwrap();
     assert_eq!(
         same.report, same.baseline,
         "nothing was trained, so nothing is better or worse"
     );
     recipe.epochs = 1;
-    let trained = retrain(&recipe, blobs.edge(), &images(40), &routing, &device).unwrap();
+    let trained = run(&recipe, &table, &material(images(8))).unwrap();
     let candidate = &trained.candidate;
     EdgeNetwork::load(EdgeBlobs {
         main: &blobs.main,
@@ -274,7 +284,12 @@ fn a_retraining_starts_from_what_is_in_service() {
     })
     .unwrap();
     assert_ne!(candidate.adaptive, blobs.adaptive);
-    assert!(retrain(&recipe, blobs.edge(), &images(5), &routing, &device).is_err());
+    let few = Material {
+        labelled: images(5),
+        collected: images(5),
+    };
+    let error = run(&recipe, &table, &few).unwrap_err().to_string();
+    assert!(error.contains("10 images are too few"), "{error}");
 }
 
 /// `MEANET_WEIGHTS` names a folder with networks that others trained, and `golden.json` with logits of theirs for the first
@@ -330,7 +345,7 @@ fn the_shipped_model_loads_and_says_what_it_is() {
         (edge.classes(), cloud.classes()),
         (manifest.classes, manifest.classes)
     );
-    assert_eq!(edge.hard_classes(), manifest.hard_classes);
+    HardClasses::new(&manifest.hard_classes, edge.outputs(), edge.classes()).unwrap();
     assert_eq!((edge.input(), cloud.input()), (&manifest.input, &manifest.input));
     let bytes = blobs.main.len() + blobs.adaptive.len() + blobs.extension.len();
     assert!(bytes < 5_000_000, "{bytes} bytes are too many for an edge");

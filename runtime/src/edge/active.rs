@@ -78,7 +78,8 @@ impl Slot {
         self.0.borrow().clone()
     }
 
-    pub(super) fn set(&self, active: Arc<Active>) {
-        self.0.send_replace(Some(active));
+    /// Puts `active` into service; gives what was there before.
+    pub(super) fn set(&self, active: Arc<Active>) -> Option<Arc<Active>> {
+        self.0.send_replace(Some(active))
     }
 }

@@ -1,11 +1,14 @@
 //! The threads that compute. Async code hands work over and waits; a full queue is an answer, not a wait.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use tokio::sync::oneshot;
+use tracing::error;
+use warp::http::StatusCode;
 
 use crate::protocol::ApiError;
 
@@ -46,14 +49,17 @@ impl Pool {
             Err(TrySendError::Full(_)) => {
                 return Err(ApiError::busy("all compute threads are busy: send again later"));
             }
-            Err(TrySendError::Disconnected(_)) => return Err(ended()),
+            Err(TrySendError::Disconnected(_)) => {
+                return Err(ApiError::unavailable(
+                    "the compute threads have ended: the process must be restarted",
+                ));
+            }
         }
-        answer.await.map_err(|_| ended())
+        answer.await.map_err(|_| ApiError {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            message: "the computation crashed: see the log of this edge".to_owned(),
+        })
     }
-}
-
-fn ended() -> ApiError {
-    ApiError::unavailable("the compute threads have ended: the process must be restarted")
 }
 
 fn work(receiver: &Mutex<Receiver<Job>>) {
@@ -61,8 +67,27 @@ fn work(receiver: &Mutex<Receiver<Job>>) {
         // The lock is held while waiting, not while computing.
         let job = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
         match job {
-            Ok(job) => job(),
+            // A crash costs the one request its answer, not the edge a thread.
+            Ok(job) => {
+                if catch_unwind(AssertUnwindSafe(job)).is_err() {
+                    error!("a computation crashed: its request gets an error");
+                }
+            }
             Err(_) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_crash_costs_one_request_its_answer() {
+        let pool = Pool::start(1).unwrap();
+        let crashed = pool.run(|| panic!("as a test")).await;
+        let crashed: Result<(), ApiError> = crashed;
+        assert_eq!(crashed.unwrap_err().status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(pool.run(|| 7).await, Ok(7));
     }
 }

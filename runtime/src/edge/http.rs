@@ -12,7 +12,9 @@ use warp::reply::{self, Reply, Response};
 use warp::{Filter, Rejection};
 
 use super::infer::Edge;
-use crate::protocol::{ApiError, Kind, model_metadata, read_body, recover, server_metadata};
+use crate::protocol::{
+    ApiError, Kind, Target, model_metadata, recover, server_metadata, target, target_then,
+};
 
 /// How long requests under way may take once the process is asked to end.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -58,43 +60,44 @@ pub(super) fn routes(edge: Arc<Edge>) -> BoxedFilter<(impl Reply,)> {
         .and_then(
             |edge: Arc<Edge>| async move { answer(edge.active().map(|_| json(&json!({"ready": true})))) },
         );
-    let model = warp::path!("v2" / "models" / String)
+    let model = target()
         .and(warp::get())
         .and(with.clone())
-        .and_then(|name: String, edge: Arc<Edge>| async move { answer(metadata(&name, &edge)) });
-    let model_ready = warp::path!("v2" / "models" / String / "ready")
-        .and(warp::get())
-        .and(with.clone())
-        .and_then(|name: String, edge: Arc<Edge>| async move {
+        .and_then(|target: Target, edge: Arc<Edge>| async move { answer(metadata(&target, &edge)) });
+    let model_ready = target_then("ready").and(warp::get()).and(with.clone()).and_then(
+        |target: Target, edge: Arc<Edge>| async move {
             answer(
-                known(&name, &edge)
-                    .and_then(|()| edge.active())
-                    .map(|_| json(&json!({"name": name, "ready": true}))),
+                edge.serving(&target)
+                    .map(|_| json(&json!({"name": target.model, "ready": true}))),
             )
-        });
-    let infer = warp::path!("v2" / "models" / String / "infer")
-        .and(warp::post())
-        .and(warp::header::optional::<String>("content-type"))
-        .and(warp::header::optional::<u64>("content-length"))
-        .and(warp::body::stream())
-        .and(with.clone())
-        .and_then(
-            |name: String, content_type: Option<String>, length: Option<u64>, stream, edge: Arc<Edge>| async move {
-                let result = async {
-                    known(&name, &edge)?;
-                    let kind = Kind::of(content_type.as_deref())?;
-                    let body = read_body(length, stream).await?;
-                    let request = kind.parse(&body)?;
-                    let id = request.id.clone();
-                    edge.infer(id, move |spec| kind.images(&request, &body, spec)).await
-                };
-                let result: Result<_, ApiError> = result.await;
-                if result.is_err() {
-                    edge.stats.refused();
-                }
-                answer(result.map(|response| json(&response)))
-            },
-        );
+        },
+    );
+    let infer =
+        target_then("infer")
+            .and(warp::post())
+            .and(warp::header::optional::<String>("content-type"))
+            .and(warp::header::optional::<u64>("content-length"))
+            .and(warp::body::stream())
+            .and(with.clone())
+            .and_then(
+                |target: Target,
+                 content_type: Option<String>,
+                 length: Option<u64>,
+                 stream,
+                 edge: Arc<Edge>| async move {
+                    let result = async {
+                        let active = edge.serving(&target)?;
+                        let kind = Kind::of(content_type.as_deref())?;
+                        let body = edge.intake.read(length, stream).await?;
+                        edge.infer(active, kind, body).await
+                    };
+                    let result = result.await;
+                    if result.is_err() {
+                        edge.stats.refused();
+                    }
+                    answer(result.map(|response| json(&response)))
+                },
+            );
     let metrics = warp::path!("metrics")
         .and(warp::get())
         .and(with)
@@ -119,20 +122,8 @@ pub(super) fn routes(edge: Arc<Edge>) -> BoxedFilter<(impl Reply,)> {
         .boxed()
 }
 
-fn known(name: &str, edge: &Edge) -> Result<(), ApiError> {
-    if name == edge.model {
-        Ok(())
-    } else {
-        Err(ApiError::not_found(format!(
-            "no model is named {name:?}; this edge serves {:?}",
-            edge.model
-        )))
-    }
-}
-
-fn metadata(name: &str, edge: &Edge) -> Result<Response, ApiError> {
-    known(name, edge)?;
-    let active = edge.active()?;
+fn metadata(target: &Target, edge: &Edge) -> Result<Response, ApiError> {
+    let active = edge.serving(target)?;
     let input = active.network.edge.input();
     let outputs = [
         ("label", "INT64", vec![-1]),
@@ -142,7 +133,7 @@ fn metadata(name: &str, edge: &Edge) -> Result<Response, ApiError> {
         ("degraded", "BOOL", vec![-1]),
     ];
     Ok(json(&model_metadata(
-        name,
+        &target.model,
         &active.name,
         [3, input.height, input.width],
         &outputs,

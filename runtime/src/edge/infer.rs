@@ -6,7 +6,7 @@ use std::time::Instant;
 use meanet_method::{
     AfterMain, Answer, Exit, LocalAnswer, WhenUnavailable, after_main, local_answer, softmax,
 };
-use meanet_net::{ImageBatch, InputSpec, MainPass};
+use meanet_net::{ImageBatch, MainPass};
 use serde_json::{Map, Value, json};
 use tracing::debug;
 use warp::http::StatusCode;
@@ -15,12 +15,13 @@ use super::active::{Active, Slot};
 use super::compute::Pool;
 use super::offload::{Cloud, Unsure};
 use super::stats::Stats;
-use crate::protocol::{ApiError, InferResponse, Tensor};
+use crate::protocol::{ApiError, Body, InferResponse, Intake, Kind, Target, Tensor};
 use crate::report::words;
 
 pub(super) struct Edge {
     pub(super) model: String,
     pub(super) slot: Slot,
+    pub(super) intake: Intake,
     pub(super) compute: Pool,
     pub(super) stats: Arc<Stats>,
     pub(super) cloud: Cloud,
@@ -93,19 +94,20 @@ fn extend(active: &Active, pass: &mut Pass, chosen: &[usize], may_offload: bool)
 }
 
 impl Edge {
-    /// Answers the images that `decode` makes of a request, or says what is wrong with it.
+    /// Answers a request by `active`, or says what is wrong with it.
     pub(super) async fn infer(
         &self,
-        id: Option<String>,
-        decode: impl FnOnce(&InputSpec) -> Result<ImageBatch, ApiError> + Send + 'static,
+        active: Arc<Active>,
+        kind: Kind,
+        body: Body,
     ) -> Result<InferResponse, ApiError> {
         let began = Instant::now();
-        let active = self.active()?;
-        let pass = {
+        let (id, pass) = {
             let active = Arc::clone(&active);
             self.compute
                 .run(move || {
-                    decode(active.network.edge.input()).and_then(|images| first_pass(&active, images))
+                    let request = kind.decode(&body, active.network.edge.input())?;
+                    Ok((request.id, first_pass(&active, request.images)?))
                 })
                 .await??
         };
@@ -123,6 +125,14 @@ impl Edge {
         self.slot.get().ok_or_else(|| {
             ApiError::unavailable("no revision is in service on this node yet: see its MEANetNode")
         })
+    }
+
+    /// What serves, if it is what the path names.
+    pub(super) fn serving(&self, target: &Target) -> Result<Arc<Active>, ApiError> {
+        target.check_model(&self.model)?;
+        let active = self.active()?;
+        target.check(&self.model, &active.name)?;
+        Ok(active)
     }
 
     /// The cloud's turn, and the edge's again where the cloud did not answer.

@@ -13,9 +13,10 @@ use meanet_net::{EdgeBlobs, EdgeNetwork, WeightsError};
 use meanet_store::{BlobError, Blobs, Digest, ParseDigestError};
 use serde::{Deserialize, Serialize};
 use snafu::{ResultExt, Snafu, ensure};
+use tokio::sync::Semaphore;
 use tracing::warn;
 
-use super::active::{Active, Loaded};
+use super::active::{Active, Loaded, Slot};
 
 /// Largest blob of an edge network in bytes.
 const MAX_BLOB: u64 = 256 << 20;
@@ -59,6 +60,10 @@ pub(super) struct Loader {
     blobs: Blobs,
     store_url: String,
     client: reqwest::Client,
+    /// Whoever adds or forgets blobs holds this, so that nobody forgets what another just fetched.
+    changing: Arc<Semaphore>,
+    /// Whoever decodes weights holds this: a wish that was superseded may still be decoding.
+    decoding: Arc<Semaphore>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -75,6 +80,8 @@ impl Loader {
             blobs,
             store_url: store_url.trim_end_matches('/').to_owned(),
             client,
+            changing: Arc::new(Semaphore::new(1)),
+            decoding: Arc::new(Semaphore::new(1)),
         })
     }
 
@@ -96,6 +103,7 @@ impl Loader {
 
     /// Fetches what is missing, checks everything, and tries the network once.
     pub(super) async fn load(&self, name: &str, spec: &MEANetRevisionSpec) -> Result<Active, LoadError> {
+        let _changing = self.changing.acquire().await.map_err(|_| LoadError::Thread)?;
         for digest in digests(spec)? {
             let blobs = self.blobs.clone();
             // A blob that was damaged in the cache is fetched again.
@@ -110,7 +118,15 @@ impl Loader {
             }
         }
         let (blobs, wanted) = (self.blobs.clone(), spec.clone());
-        let network = tokio::task::spawn_blocking(move || load(&blobs, &wanted))
+        let decoding = Arc::clone(&self.decoding)
+            .acquire_owned()
+            .await
+            .map_err(|_| LoadError::Thread)?;
+        let decode = move || {
+            let _decoding = decoding;
+            load(&blobs, &wanted)
+        };
+        let network = tokio::task::spawn_blocking(decode)
             .await
             .map_err(|_| LoadError::Thread)??;
         Ok(Active::new(name.to_owned(), spec.clone(), Arc::new(network)))
@@ -180,35 +196,57 @@ impl Loader {
         Ok(())
     }
 
-    /// Remembers what serves now, and forgets blobs that neither it nor `previous` needs.
-    pub(super) fn remember(
+    /// Remembers what is in `slot` when its turn comes, and forgets blobs that neither it nor `spare` needs. Goes on when
+    /// it is dropped.
+    pub(super) async fn remember(
         &self,
-        active: &Active,
-        previous: Option<&MEANetRevisionSpec>,
+        slot: Slot,
+        spare: Option<MEANetRevisionSpec>,
     ) -> Result<(), LoadError> {
-        let path = self.folder.join(ACTIVE);
-        let saved = Saved {
-            name: active.name.clone(),
-            spec: active.spec.clone(),
-        };
-        let state = |source: io::Error| LoadError::State {
-            path: path.clone(),
-            source,
-        };
-        let text = serde_json::to_vec(&saved).map_err(|e| state(e.into()))?;
-        let unfinished = self.folder.join(format!("{ACTIVE}.new"));
-        fs::write(&unfinished, text).map_err(state)?;
-        fs::File::open(&unfinished)
-            .and_then(|file| file.sync_all())
-            .map_err(state)?;
-        fs::rename(&unfinished, &path).map_err(state)?;
-        let mut keep = BTreeSet::from(digests(&active.spec)?);
-        if let Some(previous) = previous {
-            keep.extend(digests(previous)?);
-        }
-        self.blobs.retain(&keep).context(CacheSnafu)?;
-        Ok(())
+        let (folder, blobs) = (self.folder.clone(), self.blobs.clone());
+        let changing = Arc::clone(&self.changing);
+        tokio::spawn(async move {
+            let _changing = changing.acquire_owned().await.map_err(|_| LoadError::Thread)?;
+            tokio::task::spawn_blocking(move || match slot.get() {
+                Some(active) => remember(&folder, &blobs, &active, spare.as_ref()),
+                None => Ok(()),
+            })
+            .await
+            .map_err(|_| LoadError::Thread)?
+        })
+        .await
+        .map_err(|_| LoadError::Thread)?
     }
+}
+
+fn remember(
+    folder: &Path,
+    blobs: &Blobs,
+    active: &Active,
+    spare: Option<&MEANetRevisionSpec>,
+) -> Result<(), LoadError> {
+    let path = folder.join(ACTIVE);
+    let saved = Saved {
+        name: active.name.clone(),
+        spec: active.spec.clone(),
+    };
+    let state = |source: io::Error| LoadError::State {
+        path: path.clone(),
+        source,
+    };
+    let text = serde_json::to_vec(&saved).map_err(|e| state(e.into()))?;
+    let unfinished = folder.join(format!("{ACTIVE}.new"));
+    fs::write(&unfinished, text).map_err(state)?;
+    fs::File::open(&unfinished)
+        .and_then(|file| file.sync_all())
+        .map_err(state)?;
+    fs::rename(&unfinished, &path).map_err(state)?;
+    let mut keep = BTreeSet::from(digests(&active.spec)?);
+    if let Some(spare) = spare {
+        keep.extend(digests(spare)?);
+    }
+    blobs.retain(&keep).context(CacheSnafu)?;
+    Ok(())
 }
 
 fn digests(spec: &MEANetRevisionSpec) -> Result<[Digest; 3], LoadError> {
@@ -251,18 +289,12 @@ fn load(blobs: &Blobs, spec: &MEANetRevisionSpec) -> Result<Loaded, LoadError> {
             )
         }
     );
-    let same = edge.hard_classes().len() == spec.hard_classes.len()
-        && edge
-            .hard_classes()
-            .iter()
-            .zip(&spec.hard_classes)
-            .all(|(&a, &b)| i64::from(a) == i64::from(b));
-    ensure!(
-        same,
-        UnlikeSnafu {
-            reason: "the extension was trained for other hard classes than the revision names"
-        }
-    );
-    let hard = HardClasses::new(edge.hard_classes(), edge.classes()).context(TableSnafu)?;
+    // A negative class is none of the model's, and is refused as such.
+    let table: Vec<u32> = spec
+        .hard_classes
+        .iter()
+        .map(|&class| u32::try_from(class).unwrap_or(u32::MAX))
+        .collect();
+    let hard = HardClasses::new(&table, edge.outputs(), edge.classes()).context(TableSnafu)?;
     Ok(Loaded { edge, hard })
 }

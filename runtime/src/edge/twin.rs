@@ -1,38 +1,35 @@
 //! Follows the node's own MEANetNode: brings the revision wanted there into service, and says so in its status.
 
+mod pace;
+mod report;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
-use k8s_openapi::jiff::Timestamp;
-use kube::api::{Api, Patch, PatchParams};
+use futures::{Stream, StreamExt};
+use kube::api::Api;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, Config, ResourceExt};
-use meanet_crds::naming::{MANAGER_EDGE, twin_name};
-use meanet_crds::node::{EdgePhase, MEANetNodeStatus};
+use meanet_crds::naming::twin_name;
+use meanet_crds::node::EdgePhase;
 use meanet_crds::revision::MEANetRevisionSpec;
-use meanet_crds::{GROUP, MEANetNode, MEANetRevision, VERSION};
-use serde_json::json;
+use meanet_crds::{MEANetNode, MEANetRevision};
 use snafu::ResultExt;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
-use super::active::{Active, Slot};
-use super::loading::Loader;
+use super::live::Live;
 use super::stats::Stats;
 use super::{Args, Error, KubernetesSnafu};
 use crate::report::words;
+use pace::Pace;
+use report::Reporter;
 
-/// Pause between reports of counters; a change of revision is reported at once.
-const REPORT: Duration = Duration::from_secs(30);
 /// How long a request to the API server may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A watch is renewed this often, so that a connection that died without a word is noticed.
 const WATCH_SECONDS: u32 = 40;
-/// First and longest pause before what failed is tried again.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// A client for the API server whose silent connections are given up.
 pub(super) async fn client() -> Result<Client, Error> {
@@ -53,127 +50,150 @@ struct Wish {
     revision: Option<String>,
 }
 
+impl From<MEANetNode> for Wish {
+    fn from(twin: MEANetNode) -> Self {
+        Self {
+            uid: twin.uid(),
+            generation: twin.metadata.generation,
+            revision: twin.spec.revision,
+        }
+    }
+}
+
 pub(super) struct Follower {
     twin: String,
-    pod: String,
     nodes: Api<MEANetNode>,
     revisions: Api<MEANetRevision>,
-    loader: Loader,
-    slot: Slot,
-    stats: Arc<Stats>,
-    status: MEANetNodeStatus,
-    previous: Option<(String, MEANetRevisionSpec)>,
-    reported: Option<MEANetNodeStatus>,
-    failures: u32,
+    live: Live,
+    reporter: Reporter,
+    /// What went wrong at the start; said until the first wish after it is fulfilled, and with that.
+    note: Option<String>,
 }
 
 impl Follower {
-    pub(super) fn new(args: &Args, client: Client, loader: Loader, slot: Slot, stats: Arc<Stats>) -> Self {
-        let mut status = MEANetNodeStatus::default();
-        if let Some(active) = slot.get() {
-            status.revision = Some(active.name.clone());
-            status.live_since = Some(MicroTime(Timestamp::now()));
+    pub(super) fn new(
+        args: &Args,
+        client: Client,
+        live: Live,
+        stats: Arc<Stats>,
+        note: Option<String>,
+    ) -> Self {
+        let twin = twin_name(&args.deployment, &args.node);
+        let nodes: Api<MEANetNode> = Api::namespaced(client.clone(), &args.namespace);
+        let mut reporter = Reporter::new(&twin, &args.pod, nodes.clone(), stats, PATIENCE);
+        if let Some(active) = live.active() {
+            reporter.answers(&active.name);
         }
         Self {
-            twin: twin_name(&args.deployment, &args.node),
-            pod: args.pod.clone(),
-            nodes: Api::namespaced(client.clone(), &args.namespace),
+            twin,
+            nodes,
             revisions: Api::namespaced(client, &args.namespace),
-            loader,
-            slot,
-            stats,
-            status,
-            previous: None,
-            reported: None,
-            failures: 0,
+            live,
+            reporter,
+            note,
         }
     }
 
-    /// Follows until `token` is cancelled; nothing that the API server or the store does ends it.
+    /// Follows until `token` is cancelled; nothing that the API server or the store does ends it. A newer wish ends the work
+    /// on the one before, however far that has come.
     pub(super) async fn run(mut self, token: CancellationToken) {
         let config = watcher::Config::default()
             .fields(&format!("metadata.name={}", self.twin))
             .timeout(WATCH_SECONDS);
-        let mut events = watcher(self.nodes.clone(), config)
+        let twins = watcher(self.nodes.clone(), config)
             .default_backoff()
-            .applied_objects()
-            .boxed();
+            .applied_objects();
+        let mut wishes = std::pin::pin!(twins.filter_map(async |twin| match twin {
+            Ok(twin) => Some(Wish::from(twin)),
+            Err(error) => {
+                warn!("failed to watch the twin: {}", words(&error));
+                None
+            }
+        }));
         let mut wish: Option<Wish> = None;
-        let mut done = true;
-        let (mut retry, mut report) = (Instant::now(), Instant::now() + REPORT);
+        let mut pace = Pace::asked(Instant::now());
         loop {
             tokio::select! {
+                biased;
                 () = token.cancelled() => return,
-                event = events.next() => match event {
-                    Some(Ok(twin)) => {
-                        let now = Wish {
-                            uid: twin.uid(), generation: twin.metadata.generation, revision: twin.spec.revision.clone(),
-                        };
-                        if wish.as_ref() != Some(&now) {
-                            wish = Some(now);
-                            (done, retry, self.failures, self.reported) = (false, Instant::now(), 0, None);
-                        }
-                    }
-                    Some(Err(error)) => warn!("failed to watch {}: {}", self.twin, words(&error)),
-                    None => return,
-                },
-                () = sleep_until(retry), if !done => {}
-                () = sleep_until(report), if wish.is_some() => {}
-            }
-            let Some(wanted) = &wish else { continue };
-            if !done && Instant::now() >= retry {
-                let wanted = wanted.clone();
-                tokio::select! {
-                    () = token.cancelled() => return,
-                    result = self.obey(&wanted) => match result {
-                        Ok(()) => (done, self.failures) = (true, 0),
-                        Err(message) => {
-                            self.failures = self.failures.saturating_add(1);
-                            retry = Instant::now() + pause(self.failures);
-                            error!(revision = wanted.revision, "{message}");
-                            self.status.phase = Some(EdgePhase::Failed);
-                            self.status.message = Some(message.chars().take(1000).collect());
-                            let _ = self.report(&wanted).await;
-                        }
-                    }
+                newer = another(&mut wishes, wish.as_ref()) => {
+                    let Some(newer) = newer else { return };
+                    wish = Some(newer);
+                    pace = Pace::asked(Instant::now());
+                    self.reporter.again();
                 }
-                report = Instant::now() + REPORT;
-            } else if Instant::now() >= report {
-                let wanted = wanted.clone();
-                let reached = self.report(&wanted).await;
-                report = Instant::now() + if reached { REPORT } else { REPORT / 6 };
+                () = self.act(wish.as_ref(), &mut pace) => {}
             }
         }
     }
 
-    /// Brings the wanted revision into service. The one in service answers until then, and on if this fails.
-    async fn obey(&mut self, wish: &Wish) -> Result<(), String> {
-        let active = self.slot.get();
-        let Some(wanted) = &wish.revision else {
-            self.status.phase = Some(EdgePhase::Waiting);
-            self.status.message = Some("no revision is wanted on this node yet".to_owned());
-            return self.acknowledge(wish).await;
+    /// Waits until something is due and does it.
+    async fn act(&mut self, wish: Option<&Wish>, pace: &mut Pace) {
+        let Some(wish) = wish else {
+            return std::future::pending().await;
         };
-        if active.as_ref().is_none_or(|active| active.name != *wanted) {
-            let spec = self.revision(wanted).await?;
-            let next = if let Some(next) = active.as_ref().and_then(|active| active.reroute(wanted, &spec)) {
-                next
-            } else {
-                self.status.phase = Some(EdgePhase::Loading);
-                self.status.message = Some(format!("loading {wanted}"));
-                let _ = self.report(wish).await;
-                self.loader.load(wanted, &spec).await.map_err(|e| e.to_string())?
-            };
-            self.swap(next);
+        sleep_until(pace.due).await;
+        if pace.fulfilled {
+            let reached = self.reporter.write(wish).await;
+            pace.reported(reached, Instant::now());
+            return;
         }
-        self.status.phase = Some(EdgePhase::Live);
-        self.status.message = None;
-        self.acknowledge(wish).await
+        match self.obey(wish).await {
+            Ok(true) => pace.fulfilled(Instant::now()),
+            Ok(false) => pace.failed(Instant::now()),
+            Err(message) => {
+                error!(revision = wish.revision, "{message}");
+                self.say(EdgePhase::Failed, Some(message));
+                self.reporter.write(wish).await;
+                pace.failed(Instant::now());
+            }
+        }
+    }
+
+    /// Brings the wanted revision into service; gives whether the API server knows. The one in service answers until then,
+    /// and on if this fails.
+    async fn obey(&mut self, wish: &Wish) -> Result<bool, String> {
+        // Work that a newer wish ended may have got as far as a change of revision.
+        self.say_who_answers();
+        let Some(wanted) = &wish.revision else {
+            self.say(
+                EdgePhase::Waiting,
+                Some("no revision is wanted on this node yet".to_owned()),
+            );
+            return Ok(self.reporter.write(wish).await);
+        };
+        if self.live.active().is_none_or(|active| active.name != *wanted) {
+            let spec = self.revision(wanted).await?;
+            if !self.live.reroute(wanted, &spec).await {
+                self.say(EdgePhase::Loading, Some(format!("loading {wanted}")));
+                self.reporter.write(wish).await;
+                self.live.load(wanted, &spec).await.map_err(|e| e.to_string())?;
+            }
+        }
+        self.say_who_answers();
+        self.say(EdgePhase::Live, None);
+        let reached = self.reporter.write(wish).await;
+        if reached {
+            self.note = None;
+        }
+        Ok(reached)
+    }
+
+    fn say_who_answers(&mut self) {
+        if let Some(active) = self.live.active() {
+            self.reporter.answers(&active.name);
+        }
+    }
+
+    fn say(&mut self, phase: EdgePhase, message: Option<String>) {
+        let all: Vec<String> = message.into_iter().chain(self.note.clone()).collect();
+        let text = (!all.is_empty()).then(|| all.join("; "));
+        self.reporter.says(phase, text.as_deref());
     }
 
     async fn revision(&self, name: &str) -> Result<MEANetRevisionSpec, String> {
-        if let Some((_, spec)) = self.previous.as_ref().filter(|(previous, _)| previous == name) {
-            return Ok(spec.clone());
+        if let Some(spec) = self.live.known(name) {
+            return Ok(spec);
         }
         match timeout(PATIENCE, self.revisions.get(name)).await {
             Ok(Ok(revision)) => Ok(revision.spec),
@@ -183,103 +203,14 @@ impl Follower {
             )),
         }
     }
-
-    fn swap(&mut self, next: Active) {
-        let next = Arc::new(next);
-        let before = self.slot.get();
-        self.slot.set(Arc::clone(&next));
-        info!(
-            revision = next.name,
-            offload_above = next.routing.offload_above,
-            "in service"
-        );
-        self.status.revision = Some(next.name.clone());
-        self.status.live_since = Some(MicroTime(Timestamp::now()));
-        if let Some(before) = before {
-            self.status.previous_revision = Some(before.name.clone());
-            self.previous = Some((before.name.clone(), before.spec.clone()));
-        }
-        let (loader, previous) = (
-            self.loader.clone(),
-            self.previous.as_ref().map(|(_, spec)| spec.clone()),
-        );
-        // What serves is not held up by the disk; a failure costs the next restart its quick start.
-        if let Err(error) = loader.remember(&next, previous.as_ref()) {
-            warn!("failed to remember {} for a restart: {error}", next.name);
-        }
-    }
-
-    async fn acknowledge(&mut self, wish: &Wish) -> Result<(), String> {
-        if self.report(wish).await {
-            Ok(())
-        } else {
-            Err("failed to report to the API server".to_owned())
-        }
-    }
-
-    /// Writes the status if it differs from what was written last; gives whether the API server has it.
-    async fn report(&mut self, wish: &Wish) -> bool {
-        self.status.state = None;
-        self.status.reported_at = None;
-        self.status.observed_generation = wish.generation;
-        self.status.pod = (!self.pod.is_empty()).then(|| self.pod.clone());
-        self.status.exits = Some(self.stats.exits());
-        self.status.latency = self.stats.latency();
-        self.status.score_histogram = Some(self.stats.scores());
-        if self.reported.as_ref() == Some(&self.status) {
-            return true;
-        }
-        let mut written = self.status.clone();
-        written.reported_at = Some(Time(Timestamp::now()));
-        let patch = json!({
-            "apiVersion": format!("{GROUP}/{VERSION}"), "kind": "MEANetNode",
-            "metadata": {"name": self.twin}, "status": written,
-        });
-        let parameters = PatchParams::apply(MANAGER_EDGE).force();
-        match timeout(
-            PATIENCE,
-            self.nodes
-                .patch_status(&self.twin, &parameters, &Patch::Apply(patch)),
-        )
-        .await
-        {
-            Ok(Ok(_)) => {
-                self.reported = Some(self.status.clone());
-                true
-            }
-            Ok(Err(error)) => {
-                warn!(
-                    "failed to report in the status of {}: {}",
-                    self.twin,
-                    words(&error)
-                );
-                false
-            }
-            Err(_) => {
-                warn!(
-                    "failed to report in the status of {}: no answer within {PATIENCE:?}",
-                    self.twin
-                );
-                false
-            }
-        }
-    }
 }
 
-/// The pause after the `failures`th failure in a row.
-fn pause(failures: u32) -> Duration {
-    (PAUSES.0 * 2_u32.saturating_pow(failures.saturating_sub(1).min(16))).min(PAUSES.1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_and_are_bounded() {
-        assert_eq!(
-            [0, 1, 2, 3, 7, 100].map(|n| pause(n).as_secs()),
-            [1, 1, 2, 4, 60, 60]
-        );
+/// The next wish that differs from `current`.
+async fn another(wishes: &mut (impl Stream<Item = Wish> + Unpin), current: Option<&Wish>) -> Option<Wish> {
+    while let Some(wish) = wishes.next().await {
+        if Some(&wish) != current {
+            return Some(wish);
+        }
     }
+    None
 }

@@ -25,8 +25,8 @@ pub(super) struct Calibration {
     pub(super) scaled_bins: Vec<Bin>,
 }
 
-/// Logits of an exit and the index of the truth among them; an index beyond the last where the exit cannot say it.
-type Rows<'a> = Vec<(&'a [f32], usize)>;
+/// Logits of an exit and the index of the truth among them, where the exit can say it.
+type Rows<'a> = Vec<(&'a [f32], Option<usize>)>;
 
 /// Of main exit, extension, and cloud where there is one.
 pub(super) fn calibrations(stored: &Stored) -> Result<Vec<Calibration>, Box<dyn Error>> {
@@ -46,7 +46,7 @@ fn calibration(exit: Exit, stored: &Stored) -> Result<Calibration, Box<dyn Error
         let right: Vec<(f32, bool)> = said
             .iter()
             .zip(&rows)
-            .map(|((p, index), row)| (*p, *index == row.1))
+            .map(|((p, index), row)| (*p, Some(*index) == row.1))
             .collect();
         Ok::<_, Box<dyn Error>>(reliability(&right))
     };
@@ -64,7 +64,7 @@ fn calibration(exit: Exit, stored: &Stored) -> Result<Calibration, Box<dyn Error
 /// The images that an exit is asked about: all, or for the extension those that the main exit takes for hard.
 fn rows(exit: Exit, outputs: &Outputs) -> Result<Rows<'_>, Box<dyn Error>> {
     let hard = outputs.check()?;
-    let labels = outputs.labels.iter().map(|label| *label as usize);
+    let labels = outputs.labels.iter().map(|label| Some(*label as usize));
     Ok(match exit {
         Exit::Main => outputs.main.iter().map(Vec::as_slice).zip(labels).collect(),
         Exit::Cloud => outputs.cloud.iter().map(Vec::as_slice).zip(labels).collect(),
@@ -77,7 +77,7 @@ fn rows(exit: Exit, outputs: &Outputs) -> Result<Rows<'_>, Box<dyn Error>> {
             .map(|((extension, _), label)| {
                 (
                     extension.as_slice(),
-                    outputs.hard_classes.binary_search(label).unwrap_or(usize::MAX),
+                    outputs.extension_classes.binary_search(label).ok(),
                 )
             })
             .collect(),
@@ -102,7 +102,7 @@ mod tests {
             .count();
         assert_eq!(asked.len(), expected);
         assert!(
-            asked.iter().any(|row| row.1 == usize::MAX),
+            asked.iter().any(|row| row.1.is_none()),
             "a class that it cannot say counts as wrong"
         );
     }

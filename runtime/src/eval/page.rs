@@ -3,8 +3,11 @@
 use std::fmt::Write;
 
 use super::figures::Line;
-use super::plot::{Mark, Plot, Series, escape};
-use super::report::{CurvePoint, EvaluationReport, ScoreReport};
+use super::plot::{Plot, escape};
+use super::report::{Budget, EvaluationReport, Hardness, ScoreReport};
+use plots::{reliability, risk_coverage, threshold_plots};
+
+mod plots;
 
 const STYLE: &str = "body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:76rem;padding:0 1rem;color:#222}\
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}table{border-collapse:collapse;margin:.6rem 0}\
@@ -37,6 +40,12 @@ pub(super) fn page(report: &EvaluationReport) -> String {
         &[],
     );
     section(&mut html, "Easy and hard", &[hardness(report)], &[]);
+    section(
+        &mut html,
+        "Thresholds for a budget",
+        &[budgets(&report.scores)],
+        &[],
+    );
     section(&mut html, "Every threshold", &[], &threshold_plots(report));
     section(
         &mut html,
@@ -63,18 +72,17 @@ fn section(html: &mut String, title: &str, parts: &[String], plots: &[Plot]) {
 }
 
 fn table(head: &[&str], rows: &[Vec<String>]) -> String {
-    let cells = |tag: &str, cells: &[String]| {
-        cells
-            .iter()
-            .map(|cell| format!("<{tag}>{}</{tag}>", escape(cell)))
-            .collect::<String>()
-    };
-    let head: Vec<String> = head.iter().map(|&cell| cell.to_owned()).collect();
-    let body: String = rows
-        .iter()
-        .map(|row| format!("<tr>{}</tr>", cells("td", row)))
-        .collect();
-    format!("<table><tr>{}</tr>{body}</table>", cells("th", &head))
+    let mut html = "<table><tr>".to_owned();
+    for cell in head {
+        let _ = write!(html, "<th>{}</th>", escape(cell));
+    }
+    for row in rows {
+        html.push_str("</tr><tr>");
+        for cell in row {
+            let _ = write!(html, "<td>{}</td>", escape(cell));
+        }
+    }
+    html + "</tr></table>"
 }
 
 fn percent(share: f64) -> String {
@@ -160,7 +168,7 @@ fn hardness(report: &EvaluationReport) -> String {
         .into_iter()
         .zip(&report.hardness)
         .map(|(name, cells)| {
-            let cell = |cell: &super::report::Hardness| {
+            let cell = |cell: &Hardness| {
                 let of = cell.images.max(1) as f64;
                 let (main, edge) = (
                     percent(cell.main_right as f64 / of),
@@ -174,64 +182,48 @@ fn hardness(report: &EvaluationReport) -> String {
     table(&["truth", "main exit says easy", "main exit says hard"], &rows)
 }
 
-fn threshold_plots(report: &EvaluationReport) -> Vec<Plot> {
-    let per_score = |x: fn(&CurvePoint) -> f64| -> Vec<Series> {
-        let one = |score: &ScoreReport| Series {
-            name: score.score.as_str().to_owned(),
-            mark: Mark::Line,
-            points: score.curve.iter().map(|p| (x(p), 100.0 * p.accuracy)).collect(),
-        };
-        report.scores.iter().map(one).collect()
-    };
-    let dots = |x: fn(&Line) -> f64| Series {
-        name: "routings above".to_owned(),
-        mark: Mark::Dots,
-        points: report
-            .lines
+fn budgets(scores: &[ScoreReport]) -> String {
+    let mut offers: Vec<f64> = scores
+        .iter()
+        .flat_map(|score| score.budgets.iter().chain(&score.two_stage))
+        .map(|b| b.at_most)
+        .collect();
+    offers.sort_by(f64::total_cmp);
+    offers.dedup();
+    let mut head = vec!["score".to_owned()];
+    head.extend(
+        offers
             .iter()
-            .map(|line| (x(line), 100.0 * line.figures.accuracy))
-            .collect(),
-    };
-    let mut by_offload = per_score(|p| 100.0 * p.offload);
-    by_offload.push(dots(|line| 100.0 * line.figures.offload));
-    let mut by_joules = per_score(|p| 1e3 * p.joules);
-    by_joules.push(dots(|line| 1e3 * line.figures.spent.joules));
-    let plot = |title: &str, x: &str, series| Plot {
-        title: title.to_owned(),
-        x: x.to_owned(),
-        y: "accuracy, %".to_owned(),
-        y_range: None,
-        series,
-    };
-    let mut plots = vec![
-        plot("Accuracy by share sent", "sent to the cloud, %", by_offload),
-        plot("Accuracy by energy", "mJ an image", by_joules),
-    ];
-    plots.extend(report.scores.iter().map(|score| {
-        let line = |name: &str, y: fn(&CurvePoint) -> f64| Series {
-            name: name.to_owned(),
-            mark: Mark::Line,
-            points: score
-                .curve
-                .iter()
-                .map(|p| (f64::from(p.offload_above), 100.0 * y(p)))
-                .collect(),
+            .map(|b| format!("at most {:.0} %: sent, accuracy, above", 100.0 * b)),
+    );
+    let row = |name: String, budgets: &[Budget]| {
+        let cell = |at_most: &f64| {
+            let found = budgets.iter().find(|b| b.at_most.to_bits() == at_most.to_bits());
+            found.map_or_else(|| "–".to_owned(), budget)
         };
-        let series = vec![
-            line("accuracy", |p| p.accuracy),
-            line("leaves at main", |p| p.main),
-            line("at extension", |p| p.extension),
-            line("to the cloud", |p| p.offload),
-        ];
-        Plot {
-            title: format!("Thresholds of {}", score.score.as_str()),
-            x: "offloadAbove".to_owned(),
-            y: "%".to_owned(),
-            y_range: Some((0.0, 100.0)),
-            series,
-        }
-    }));
-    plots
+        std::iter::once(name).chain(offers.iter().map(cell)).collect()
+    };
+    let rows: Vec<Vec<String>> = scores
+        .iter()
+        .flat_map(|score| {
+            let name = score.score.as_str();
+            [
+                row(name.to_owned(), &score.budgets),
+                row(format!("{name}, two-stage"), &score.two_stage),
+            ]
+        })
+        .collect();
+    let note = "<p class=\"note\">Chosen on the selection images; what was sent and what was right is of the others. Two-stage: the extension's \
+                threshold, in brackets, is chosen as well.</p>";
+    table(&head.iter().map(String::as_str).collect::<Vec<_>>(), &rows) + note
+}
+
+fn budget(budget: &Budget) -> String {
+    let escalate = budget
+        .extension_offload_above
+        .map_or_else(String::new, |above| format!(" ({above:.3})"));
+    let (sent, accuracy) = (percent(budget.offload), percent(budget.accuracy));
+    format!("{sent}, {accuracy}, {:.3}{escalate}", budget.offload_above)
 }
 
 fn scores(scores: &[ScoreReport]) -> String {
@@ -258,25 +250,6 @@ fn scores(scores: &[ScoreReport]) -> String {
     table(&head, &rows)
 }
 
-fn risk_coverage(scores: &[ScoreReport]) -> Plot {
-    let one = |score: &ScoreReport| Series {
-        name: score.score.as_str().to_owned(),
-        mark: Mark::Line,
-        points: score
-            .risk_coverage
-            .iter()
-            .map(|p| (100.0 * p.coverage, 100.0 * p.risk))
-            .collect(),
-    };
-    Plot {
-        title: "Risk by coverage, edge only".to_owned(),
-        x: "surest images answered, %".to_owned(),
-        y: "wrong among them, %".to_owned(),
-        y_range: None,
-        series: scores.iter().map(one).collect(),
-    }
-}
-
 fn calibration(report: &EvaluationReport) -> String {
     let rows: Vec<Vec<String>> = report
         .calibration
@@ -299,34 +272,4 @@ fn calibration(report: &EvaluationReport) -> String {
         ],
         &rows,
     )
-}
-
-fn reliability(report: &EvaluationReport) -> Vec<Plot> {
-    let one = |calibration: &super::calibrated::Calibration| {
-        let series = |name: &str, bins: &[meanet_method::calibration::Bin]| Series {
-            name: name.to_owned(),
-            mark: Mark::Line,
-            points: bins
-                .iter()
-                .filter(|bin| bin.images > 0)
-                .map(|bin| (100.0 * bin.confidence, 100.0 * bin.accuracy))
-                .collect(),
-        };
-        Plot {
-            title: format!("Reliability of {}", calibration.exit.as_str()),
-            x: "confidence, %".to_owned(),
-            y: "right, %".to_owned(),
-            y_range: Some((0.0, 100.0)),
-            series: vec![
-                series("as it is", &calibration.bins),
-                series("with temperature", &calibration.scaled_bins),
-                Series {
-                    name: "honest".to_owned(),
-                    mark: Mark::Dashed,
-                    points: vec![(0.0, 0.0), (100.0, 100.0)],
-                },
-            ],
-        }
-    };
-    report.calibration.iter().map(one).collect()
 }

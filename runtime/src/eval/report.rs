@@ -2,21 +2,22 @@
 
 use std::error::Error;
 use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use meanet_crds::deployment::Routing as RoutingSpec;
-use meanet_method::ranking::{Coverage, aurc, auroc, best_aurc, risk_coverage};
-use meanet_method::{EnergyProfile, Exit, Outputs, Spent, Tally, best, curve};
+use meanet_method::{EnergyProfile, Exit, Outputs, Router, Spent, Tally, best};
 use serde::Serialize;
 
 use super::calibrated::{Calibration, calibrations};
-use super::figures::{Figures, Line, thin};
+use super::figures::{Figures, Line};
 use super::page::page;
-use super::setting::{RuleName, ScoreName, Setting, energy, present};
+use super::setting::{RuleName, ScoreName, Setting, energy, fit_router, present};
 use super::stored::{Config, Stored};
+use scores::score_report;
+pub(super) use scores::{Budget, CurvePoint, ScoreReport};
 
-/// Points of a curve that are written.
-const POINTS: usize = 200;
+mod scores;
 
 /// Writes report.json and report.html of a stored evaluation again, with another energy profile or present setting.
 #[derive(Debug, clap::Args)]
@@ -53,6 +54,8 @@ pub(super) struct EvaluationReport {
     /// `[true class easy, hard][main exit says easy, hard]`.
     pub(super) hardness: [[Hardness; 2]; 2],
     pub(super) scores: Vec<ScoreReport>,
+    /// What the learned score was fitted to be; absent where there is nothing to learn.
+    pub(super) router: Option<Router>,
     pub(super) calibration: Vec<Calibration>,
 }
 
@@ -74,41 +77,10 @@ pub(super) struct Hardness {
     pub(super) edge_right: usize,
 }
 
-/// How well one score ranks, and what every threshold of it does.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ScoreReport {
-    pub(super) score: ScoreName,
-    /// Of telling the edge's wrong answers from its right ones.
-    pub(super) auroc_wrong: Option<f64>,
-    /// Of telling where the cloud mends the edge's answer.
-    pub(super) auroc_gain: Option<f64>,
-    /// Mean risk of the edge's answers over all coverages; lower is better.
-    pub(super) aurc: f64,
-    /// What no score can be better than.
-    pub(super) best_aurc: f64,
-    pub(super) risk_coverage: Vec<Coverage>,
-    pub(super) curve: Vec<CurvePoint>,
-}
-
-/// One threshold.
-#[derive(Clone, Copy, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct CurvePoint {
-    pub(super) offload_above: f32,
-    pub(super) accuracy: f64,
-    pub(super) offload: f64,
-    pub(super) main: f64,
-    pub(super) extension: f64,
-    pub(super) joules: f64,
-    pub(super) bytes: f64,
-}
-
 /// Runs the sub-command.
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let report = args.view.write(&Stored::open(&args.eval)?, &args.eval)?;
-    println!("{}", super::summary(&report));
-    Ok(())
+    Ok(writeln!(io::stdout().lock(), "{}", super::summary(&report))?)
 }
 
 impl View {
@@ -136,16 +108,11 @@ fn build(
     routing: &RoutingSpec,
 ) -> Result<EvaluationReport, Box<dyn Error>> {
     let present = Setting::from(routing);
+    // Without a cloud, or where it never mends anything, there is nothing to learn.
+    let router = fit_router(&stored.selection, present.extension_rule.into()).ok();
     let scores = ScoreName::ALL
         .into_iter()
-        // Without a cloud, or where it never mends anything, there is nothing to learn.
-        .filter(|score| {
-            *score != ScoreName::Learned
-                || present
-                    .with(*score)
-                    .judge(&stored.report, &stored.selection)
-                    .is_ok()
-        })
+        .filter(|score| *score != ScoreName::Learned || router.is_some())
         .map(|score| score_report(stored, &profile, &present.with(score)))
         .collect::<Result<Vec<_>, _>>()?;
     Ok(EvaluationReport {
@@ -156,6 +123,7 @@ fn build(
         ways_out: ways_out(stored, &profile),
         hardness: hardness(&stored.report, &present)?,
         scores,
+        router,
         calibration: calibrations(stored)?,
         config: stored.config.clone(),
     })
@@ -176,6 +144,7 @@ fn lines(stored: &Stored, profile: &EnergyProfile, present: &Setting) -> Result<
         extension_rule: rule,
     };
     let easy = Outputs {
+        extension_classes: Vec::new(),
         hard_classes: Vec::new(),
         extension: vec![Vec::new(); outputs.len()],
         ..outputs.clone()
@@ -247,125 +216,5 @@ fn hardness(outputs: &Outputs, present: &Setting) -> Result<[[Hardness; 2]; 2], 
     Ok(table)
 }
 
-fn score_report(
-    stored: &Stored,
-    profile: &EnergyProfile,
-    setting: &Setting,
-) -> Result<ScoreReport, Box<dyn Error>> {
-    let judged = setting.judge(&stored.report, &stored.selection)?;
-    let costs = stored.config.costs();
-    let wrong: Vec<(f32, bool)> = judged
-        .iter()
-        .map(|one| (one.main_score, !one.edge_right))
-        .collect();
-    let gains: Vec<(f32, bool)> = judged.iter().map(|one| (one.main_score, one.gains())).collect();
-    let point = |point: &meanet_method::Point| {
-        let spent = profile.spent(&point.tally, &costs);
-        CurvePoint {
-            offload_above: point.offload_above,
-            accuracy: point.tally.accuracy(),
-            offload: point.tally.offload(),
-            main: point.tally.share(Exit::Main),
-            extension: point.tally.share(Exit::Extension),
-            joules: spent.joules,
-            bytes: spent.bytes,
-        }
-    };
-    Ok(ScoreReport {
-        score: setting.score,
-        auroc_wrong: auroc(&wrong),
-        auroc_gain: auroc(&gains),
-        aurc: aurc(&wrong),
-        best_aurc: best_aurc(&wrong),
-        risk_coverage: thin(&risk_coverage(&wrong), POINTS),
-        curve: thin(&curve(&judged, setting.extension_offload_above), POINTS)
-            .iter()
-            .map(point)
-            .collect(),
-    })
-}
-
 #[cfg(test)]
-mod tests {
-    use super::super::stored::tests::stored;
-    use super::*;
-
-    fn report(stored: &Stored) -> EvaluationReport {
-        build(stored, EnergyProfile::default(), &RoutingSpec::default()).unwrap()
-    }
-
-    #[test]
-    fn the_parts_agree_with_each_other() {
-        let report = report(&stored());
-        let line = |name: &str| {
-            &report
-                .lines
-                .iter()
-                .find(|line| line.name == name)
-                .unwrap()
-                .figures
-        };
-        let images: usize = report.hardness.iter().flatten().map(|cell| cell.images).sum();
-        let main: usize = report.hardness.iter().flatten().map(|cell| cell.main_right).sum();
-        assert_eq!(images, 200);
-        assert!((line("main block alone").accuracy - main as f64 / 200.0).abs() < 1e-9);
-        assert!((line("cloud alone").accuracy - stored().report.cloud_accuracy().unwrap()).abs() < 1e-9);
-        for score in &report.scores {
-            let (first, last) = (score.curve.first().unwrap(), score.curve.last().unwrap());
-            assert!(
-                (last.accuracy - line("edge, extension answers").accuracy).abs() < 1e-9,
-                "{:?}",
-                score.score
-            );
-            assert!(last.offload.abs() < 1e-9 && first.offload >= last.offload);
-            assert!(score.aurc >= score.best_aurc);
-        }
-        assert_eq!(report.scores.len(), 4);
-        assert!(line("present setting").spent.joules > line("edge, extension answers").spent.joules);
-    }
-
-    #[test]
-    fn without_a_cloud_there_is_still_a_report() {
-        let mut alone = stored();
-        alone.selection.cloud.clear();
-        alone.report.cloud.clear();
-        let report = report(&alone);
-        assert_eq!(
-            (
-                report.scores.len(),
-                report.ways_out.len(),
-                report.calibration.len()
-            ),
-            (3, 2, 2)
-        );
-        assert!(page(&report).contains("</html>"));
-    }
-
-    #[test]
-    fn nothing_is_fitted_to_the_images_reported_on() {
-        // Labels of the report images decide what is reported, but nothing that was fitted: neither router nor temperature.
-        let (as_is, mut other) = (stored(), stored());
-        other.report.labels.reverse();
-        let curve = |report: &EvaluationReport| {
-            report.scores[3]
-                .curve
-                .iter()
-                .map(|p| (p.offload_above, p.offload))
-                .collect::<Vec<_>>()
-        };
-        let (a, b) = (report(&as_is), report(&other));
-        assert_ne!(
-            a.lines[0].figures.accuracy.to_bits(),
-            b.lines[0].figures.accuracy.to_bits()
-        );
-        assert_eq!(curve(&a), curve(&b));
-        let temperatures = |report: &EvaluationReport| {
-            report
-                .calibration
-                .iter()
-                .map(|c| c.temperature.to_bits())
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(temperatures(&a), temperatures(&b));
-    }
-}
+mod tests;

@@ -16,6 +16,16 @@ use serde_json::Value;
 /// Largest YAML file read.
 const MAX_BYTES: u64 = 1 << 20;
 
+/// A threshold as `spec.routing` takes it.
+pub(super) fn threshold(text: &str) -> Result<f32, String> {
+    let value: f32 = text.parse().map_err(|_| format!("{text} is no number"))?;
+    if (0.0..=20.0).contains(&value) {
+        Ok(value)
+    } else {
+        Err(format!("{value} is not in 0..=20"))
+    }
+}
+
 /// Which evaluation, and what it is compared with.
 #[derive(Debug, clap::Args)]
 pub(super) struct Common {
@@ -152,7 +162,7 @@ impl Setting {
 }
 
 /// A router fitted to tell, from the main exit, where the cloud mends the edge's answer under `rule`.
-fn fit_router(selection: &Outputs, rule: ExtensionRule) -> Result<Router, Box<dyn Error>> {
+pub(super) fn fit_router(selection: &Outputs, rule: ExtensionRule) -> Result<Router, Box<dyn Error>> {
     let judged = judge(selection, Ranking::Score(Score::Entropy), Score::Entropy, rule)?;
     let rows = selection
         .main
@@ -232,10 +242,34 @@ mod tests {
     }
 
     #[test]
+    fn the_default_profile_is_the_documented_one() {
+        let text =
+            fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/evaluation.md")).unwrap();
+        let block = text
+            .split("```yaml\n")
+            .nth(1)
+            .and_then(|rest| rest.split("```").next())
+            .unwrap();
+        let said: EnergyProfile = serde_saphyr::from_str(block).unwrap();
+        let default = EnergyProfile::default();
+        for (said, is) in [
+            (said.edge.joules_per_mac, default.edge.joules_per_mac),
+            (said.uplink.watts, default.uplink.watts),
+            (said.uplink.bytes_per_second, default.uplink.bytes_per_second),
+            (said.cloud_joules_per_mac, default.cloud_joules_per_mac),
+        ] {
+            assert!((said - is).abs() <= 1e-6 * is, "{said} is said, {is} is");
+        }
+    }
+
+    #[test]
     fn the_present_setting_is_the_deployments() {
         let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/samples/street-cams.yaml");
         let (deployment, routing) = present(Some(&sample)).unwrap();
         assert_eq!(deployment.unwrap().metadata.name.as_deref(), Some("street-cams"));
-        assert_eq!(Setting::from(&routing).threshold(), routing.offload_above as f32);
+        assert_eq!(
+            Setting::from(&routing).offload_above,
+            Some(routing.offload_above as f32)
+        );
     }
 }

@@ -1,12 +1,13 @@
 //! `meanet what-if`: what another routing would do, from a stored evaluation, without running the model.
 
 use std::error::Error;
+use std::io::{self, Write};
 
 use meanet_method::{Exit, Tally};
 use serde::Serialize;
 
 use super::figures::{Change, Figures};
-use super::setting::{Common, RuleName, ScoreName, Setting, energy, present};
+use super::setting::{Common, RuleName, ScoreName, Setting, energy, present, threshold};
 use super::stored::Stored;
 
 /// Tells what another routing would do, from a stored evaluation. What is not given stays as it is at present.
@@ -15,10 +16,10 @@ pub struct Args {
     #[command(flatten)]
     common: Common,
     /// Main score above which images would go to the cloud.
-    #[arg(long)]
+    #[arg(long, value_parser = threshold)]
     offload_above: Option<f32>,
     /// Extension's score above which images would go on to the cloud.
-    #[arg(long, conflicts_with = "no_extension_offload")]
+    #[arg(long, conflicts_with = "no_extension_offload", value_parser = threshold)]
     extension_offload_above: Option<f32>,
     /// Take the extension's answers as final.
     #[arg(long)]
@@ -65,12 +66,12 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         proposed,
         change,
     };
-    if args.common.json {
-        println!("{}", serde_json::to_string_pretty(&comparison)?);
+    let text = if args.common.json {
+        serde_json::to_string_pretty(&comparison)?
     } else {
-        println!("{}", table(&comparison));
-    }
-    Ok(())
+        table(&comparison)
+    };
+    Ok(writeln!(io::stdout().lock(), "{text}")?)
 }
 
 impl Args {
@@ -110,12 +111,12 @@ impl Args {
 fn table(comparison: &Comparison) -> String {
     let (before, after) = (&comparison.present.figures, &comparison.proposed.figures);
     let mut rows = vec![[
-        "".to_owned(),
+        String::new(),
         "present".to_owned(),
         "proposed".to_owned(),
         "difference".to_owned(),
     ]];
-    let threshold = |value: Option<f32>| value.map_or_else(|| "never".to_owned(), |t| t.to_string());
+    let above = |value: Option<f32>| value.map_or_else(|| "never".to_owned(), |t| t.to_string());
     let (old, new) = (&comparison.present.setting, &comparison.proposed.setting);
     let mut text =
         |name: &str, old: String, new: String| rows.push([name.to_owned(), old, new, String::new()]);
@@ -126,13 +127,13 @@ fn table(comparison: &Comparison) -> String {
     );
     text(
         "offload above",
-        threshold(old.offload_above),
-        threshold(new.offload_above),
+        above(old.offload_above),
+        above(new.offload_above),
     );
     text(
         "extension offload above",
-        threshold(old.extension_offload_above),
-        threshold(new.extension_offload_above),
+        above(old.extension_offload_above),
+        above(new.extension_offload_above),
     );
     text(
         "extension rule",

@@ -1,9 +1,8 @@
-use bytes::{Buf, Bytes, BytesMut};
-use futures::{Stream, StreamExt};
+use meanet_net::{ImageBatch, InputSpec};
+use serde_json::{Map, Value};
 use warp::http::StatusCode;
 
-use super::{ApiError, InferRequest, MAX_BODY, one_image, request_images};
-use meanet_net::{ImageBatch, InputSpec};
+use super::{ApiError, InferRequest, one_image, request_images};
 
 /// What a body says it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +11,16 @@ pub enum Kind {
     Json,
     /// One PNG or JPEG file.
     Image,
+}
+
+/// A request whose images have been checked.
+pub struct Decoded {
+    /// Comes back in the answer.
+    pub id: Option<String>,
+    /// Said of the whole request.
+    pub parameters: Map<String, Value>,
+    /// The images.
+    pub images: ImageBatch,
 }
 
 impl Kind {
@@ -57,29 +66,15 @@ impl Kind {
             Self::Image => one_image(body, spec),
         }
     }
-}
 
-/// Reads a body of [`MAX_BODY`] bytes at most; one that announces more is not read at all.
-pub async fn read_body<B: Buf>(
-    announced: Option<u64>,
-    stream: impl Stream<Item = Result<B, warp::Error>>,
-) -> Result<Bytes, ApiError> {
-    let too_large = || ApiError {
-        status: StatusCode::PAYLOAD_TOO_LARGE,
-        message: format!("body: at most {MAX_BODY} bytes are taken; send fewer images in a request"),
-    };
-    if announced.is_some_and(|length| length > MAX_BODY) {
-        return Err(too_large());
+    /// All of a request, for a network that takes `spec`. Takes its time: call it where computing is done.
+    pub fn decode(self, body: &[u8], spec: &InputSpec) -> Result<Decoded, ApiError> {
+        let request = self.parse(body)?;
+        let images = self.images(&request, body, spec)?;
+        Ok(Decoded {
+            id: request.id,
+            parameters: request.parameters,
+            images,
+        })
     }
-    let mut stream = std::pin::pin!(stream);
-    let mut body = BytesMut::new();
-    while let Some(chunk) = stream.next().await {
-        let mut chunk = chunk.map_err(|e| ApiError::malformed(format!("body: it broke off: {e}")))?;
-        if (body.len() + chunk.remaining()) as u64 > MAX_BODY {
-            return Err(too_large());
-        }
-        let count = chunk.remaining();
-        body.extend_from_slice(&chunk.copy_to_bytes(count));
-    }
-    Ok(body.freeze())
 }

@@ -1,7 +1,10 @@
 //! From a request to images. Whatever is wrong is said by name; nothing wrong becomes an image.
 
+use std::io::Cursor;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use image::ImageReader;
 use meanet_net::{ImageBatch, InputSpec};
 use serde_json::Value;
 
@@ -9,6 +12,9 @@ use super::{ApiError, InferRequest, Tensor};
 
 /// Images in a request at most.
 pub const MAX_IMAGES: usize = 256;
+/// Pixels that the files of one request may hold together, before they are scaled: one of the largest files that are decoded.
+/// A few bytes of PNG can hold many pixels.
+const MAX_PIXELS: u64 = (meanet_data::MAX_SIDE as u64).pow(2);
 
 /// The images of a JSON request for a network that takes `spec`.
 pub fn request_images(request: &InferRequest, spec: &InputSpec) -> Result<ImageBatch, ApiError> {
@@ -127,6 +133,7 @@ fn files(input: &Tensor, spec: &InputSpec) -> Result<ImageBatch, ApiError> {
         )));
     }
     let mut all = Vec::with_capacity(n * spec.values());
+    let mut pixels = 0_u64;
     for (i, value) in values.iter().enumerate() {
         let bad = |reason: String| ApiError::malformed(format!("inputs[0].data[{i}]: {reason}"));
         let text = value
@@ -135,9 +142,27 @@ fn files(input: &Tensor, spec: &InputSpec) -> Result<ImageBatch, ApiError> {
         let file = STANDARD
             .decode(text)
             .map_err(|e| bad(format!("no base64: {e}")))?;
+        pixels = pixels.saturating_add(size(&file));
+        if n > 1 && pixels > MAX_PIXELS {
+            return Err(bad(format!(
+                "the files up to this one hold {pixels} pixels, and at most {MAX_PIXELS} are taken in one request: \
+                 send fewer files or smaller ones"
+            )));
+        }
         all.extend(meanet_data::decode(&file, spec.height, spec.width).map_err(|e| bad(e.to_string()))?);
     }
     ImageBatch::from_bytes(spec.height, spec.width, all).map_err(|e| ApiError::malformed(e.to_string()))
+}
+
+/// Pixels that a file says it holds; none where it does not say, which decoding then finds out.
+fn size(file: &[u8]) -> u64 {
+    ImageReader::new(Cursor::new(file))
+        .with_guessed_format()
+        .ok()
+        .and_then(|reader| reader.into_dimensions().ok())
+        .map_or(0, |(width, height)| {
+            u64::from(width).saturating_mul(u64::from(height))
+        })
 }
 
 #[cfg(test)]

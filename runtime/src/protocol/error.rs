@@ -1,9 +1,13 @@
 use std::convert::Infallible;
 
 use serde_json::json;
-use warp::http::StatusCode;
+use warp::http::header::RETRY_AFTER;
+use warp::http::{HeaderValue, StatusCode};
 use warp::reject::{self, Reject, Rejection};
-use warp::reply::{self, Reply};
+use warp::reply::{self, Reply, Response};
+
+/// Seconds after which a client that was sent away may come again.
+const PAUSE: &str = "1";
 
 /// An error that the client sees: a status and a sentence that names the field and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,39 +68,30 @@ impl ApiError {
 ///
 /// # Errors
 /// None.
-pub async fn recover(rejection: Rejection) -> Result<impl Reply, Infallible> {
+pub async fn recover(rejection: Rejection) -> Result<Response, Infallible> {
     let error = if rejection.is_not_found() {
         ApiError::not_found("no such path: see GET /v2 and the Open Inference Protocol")
     } else if let Some(error) = rejection.find::<ApiError>() {
         error.clone()
-    } else if rejection.find::<reject::PayloadTooLarge>().is_some() {
-        ApiError {
-            status: StatusCode::PAYLOAD_TOO_LARGE,
-            message: format!(
-                "the body is larger than {} bytes: send fewer images a request",
-                super::MAX_BODY
-            ),
-        }
-    } else if rejection.find::<reject::LengthRequired>().is_some() {
-        ApiError {
-            status: StatusCode::LENGTH_REQUIRED,
-            message: "send a Content-Length header".to_owned(),
-        }
-    } else if rejection.find::<reject::UnsupportedMediaType>().is_some() {
-        ApiError {
-            status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            message: "send application/json, image/png or image/jpeg".to_owned(),
-        }
+    } else if let Some(header) = rejection.find::<reject::InvalidHeader>() {
+        ApiError::malformed(format!("{}: the header cannot be read", header.name()))
     } else if rejection.find::<reject::MethodNotAllowed>().is_some() {
         ApiError {
             status: StatusCode::METHOD_NOT_ALLOWED,
-            message: "the path does not take this method".to_owned(),
+            message: "method: the path does not take it; GET reads, POST infers".to_owned(),
         }
     } else {
         ApiError::malformed(format!("{rejection:?}"))
     };
-    Ok(reply::with_status(
-        reply::json(&json!({"error": error.message})),
+    let mut response = reply::json(&json!({"error": error.message})).into_response();
+    *response.status_mut() = error.status;
+    if matches!(
         error.status,
-    ))
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    ) {
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from_static(PAUSE));
+    }
+    Ok(response)
 }

@@ -46,14 +46,6 @@ pub struct Sample {
     pub feedback: Option<u32>,
 }
 
-impl Sample {
-    /// What to train towards: a person's word, else the cloud's.
-    #[must_use]
-    pub fn label(&self) -> Option<u32> {
-        self.feedback.or(self.cloud_label)
-    }
-}
-
 /// Why samples could not be kept or read.
 #[derive(Debug, Snafu)]
 #[non_exhaustive]

@@ -8,6 +8,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use meanet_crds::{MEANetDeployment, MEANetNode, MEANetRevision};
 
+mod bounds;
 mod constants;
 mod reference;
 mod schema;

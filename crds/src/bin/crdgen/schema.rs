@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
+use crate::bounds::type_;
+
 /// One object of a kind: `spec`, `spec.routing`, `status.nodes` and so on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Section {
@@ -181,50 +183,6 @@ fn rules(schema: &Value) -> Vec<String> {
             ))
         })
         .collect()
-}
-
-/// Type and bounds in words.
-fn type_(schema: &Value) -> String {
-    let name = schema["type"].as_str().unwrap_or_default();
-    let text = |key: &str| {
-        let value = &schema[key];
-        value.as_f64().map(|v| v.to_string())
-    };
-    let mut words = match name {
-        "array" => format!("list of {}", type_(&schema["items"])),
-        "object" if schema["additionalProperties"].is_object() => "map of strings".to_owned(),
-        "string" if schema["enum"].is_array() => "enum".to_owned(),
-        "string"
-            if schema["pattern"]
-                .as_str()
-                .is_some_and(|pattern| pattern.contains("ms)?$")) =>
-        {
-            "duration, such as `150ms`, `2s`, `1m30s`".to_owned()
-        }
-        "string" if schema["format"] == "date-time" => "time".to_owned(),
-        _ => name.to_owned(),
-    };
-    match (text("minimum"), text("maximum")) {
-        (Some(min), Some(max)) => words.push_str(&format!(", {min} to {max}")),
-        (Some(min), None) => words.push_str(&format!(", at least {min}")),
-        (None, Some(max)) => words.push_str(&format!(", at most {max}")),
-        (None, None) => {}
-    }
-    if !words.starts_with("duration") {
-        if let Some(max) = text("maxLength") {
-            words.push_str(&format!(", at most {max} characters"));
-        }
-        if let Some(pattern) = schema["pattern"].as_str() {
-            words.push_str(&format!(", matching `{pattern}`"));
-        }
-    }
-    if let Some(max) = text("maxItems") {
-        words.push_str(&format!(", at most {max} of them"));
-    }
-    if let Some(min) = text("minProperties") {
-        words.push_str(&format!(", at least {min} of them"));
-    }
-    words
 }
 
 #[cfg(test)]

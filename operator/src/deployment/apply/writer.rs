@@ -68,20 +68,25 @@ impl Writer {
     }
 
     /// Applies an object, unless the live one was made from the same and still has all of it.
-    pub(super) async fn ensure<K: Kind>(&self, mut desired: K, live: Option<Arc<K>>) -> Result<(), Error> {
+    /// Returns the object as it is then.
+    pub(super) async fn ensure<K: Kind>(
+        &self,
+        mut desired: K,
+        live: Option<Arc<K>>,
+    ) -> Result<Arc<K>, Error> {
         let name = desired.name_any();
         let hash = stamp(&mut desired)?;
         let json = to_json(&desired)?;
         if let Some(live) = live {
             let same = live.annotations().get(ANNOTATION_APPLIED) == Some(&hash);
             if same && difference::has(&to_json(live.as_ref())?, &json) {
-                return Ok(());
+                return Ok(live);
             }
         }
         let params = PatchParams::apply(MANAGER_OPERATOR).force();
         let outcome = self.api::<K>().patch(&name, &params, &Patch::Apply(&json)).await;
         self.metrics.wrote();
-        outcome.map(drop).context(WriteSnafu {
+        outcome.map(Arc::new).context(WriteSnafu {
             verb: "apply",
             kind: K::kind(&()),
             name,
@@ -94,6 +99,15 @@ impl Writer {
         desired: Vec<K>,
         live: &BTreeMap<String, Arc<K>>,
     ) -> Vec<Result<(), Error>> {
+        self.converged(desired, live).await.1
+    }
+
+    /// The same; returns the objects that are there then, too.
+    pub(super) async fn converged<K: Kind>(
+        &self,
+        desired: Vec<K>,
+        live: &BTreeMap<String, Arc<K>>,
+    ) -> (Vec<Arc<K>>, Vec<Result<(), Error>>) {
         let names: BTreeSet<_> = desired.iter().map(ResourceExt::name_any).collect();
         let others = live
             .iter()
@@ -104,9 +118,13 @@ impl Writer {
             let before = live.get(&object.name_any()).cloned();
             self.ensure(object, before)
         });
-        let mut outcomes = together(writes.collect()).await;
+        let mut there = Vec::new();
+        let mut outcomes = Vec::new();
+        for outcome in together(writes.collect()).await {
+            outcomes.push(outcome.map(|object| there.push(object)));
+        }
         outcomes.extend(self.delete(others).await);
-        outcomes
+        (there, outcomes)
     }
 
     /// Makes an object that never changes. One that is there already is as good, but not returned.

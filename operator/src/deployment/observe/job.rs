@@ -150,7 +150,12 @@ fn outcome(job: &Job, pod: Option<&Pod>) -> Outcome {
             message: message.unwrap_or_default(),
         };
     }
+    // A pod that has done its work ends before its job is complete.
+    let done = |words: &String| {
+        serde_json::from_str(words).is_ok_and(|report| matches!(report, JobReport::Succeeded { .. }))
+    };
     Outcome::Running(match (words, pod.and_then(waits_for)) {
+        (Some(words), _) if done(&words) => Progress::Quiet,
         (Some(words), _) => Progress::Retrying(readable(&words)),
         (None, Some(what)) => Progress::Waiting(what),
         (None, None) => Progress::Quiet,

@@ -132,7 +132,7 @@ impl Classifier {
             input: self.recipe.input.clone(),
             base: None,
             adaptive: None,
-            hard_classes: None,
+            outputs: None,
             adds_to_main: false,
         };
         encode(&card, &tensors_of(&self.network)?)

@@ -26,8 +26,9 @@ use crate::weights::{apply, digest, encode, tensors_of};
 /// How adaptive and extension block are trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExtensionRecipe {
-    /// Classes that the extension tells apart, ascending.
-    pub hard_classes: Vec<u32>,
+    /// Classes that the extension tells apart, ascending. With all of them it learns from every image, as it has to where it
+    /// is to correct the main block; with the hard ones alone, from images of these, as in the paper.
+    pub outputs: Vec<u32>,
     /// Passes over the images.
     pub epochs: usize,
     /// Images a step.
@@ -67,18 +68,18 @@ struct Cache {
     pixels: Vec<u8>,
     /// `[image][view]`, each `[c, side/4, side/4]`.
     features: Vec<f32>,
-    /// `[image][view]`, each the main logits of the hard classes, or zeros where they are not added to.
+    /// `[image][view]`, each the main logits of the extension's classes, or zeros where they are not added to.
     logits: Vec<f32>,
     pixel_stride: usize,
     feature_stride: usize,
-    /// Position of the true class among the hard ones; absent for images that are only routed to the extension.
+    /// Output of the true class; absent for images that are only taken for a class of the extension.
     targets: Vec<Option<usize>>,
     views: usize,
 }
 
-/// Trains adaptive and extension block on those images of `training` whose true class is hard. An extension that answers
-/// from scratch is also trained on those which the main block (a blob) takes for a hard class, since these will come at
-/// inference; it learns that no hard class is likely, so that it can be overruled. `start` holds blobs of an adaptive and an extension block for the same hard classes to go on from.
+/// Trains adaptive and extension block on those images of `training` whose true class it has an output for. An extension that answers
+/// from scratch is also trained on those which the main block (a blob) takes for one of these, since they will come at
+/// inference; it learns that none of its classes is likely, so that it can be overruled. `start` holds blobs of an adaptive and an extension block with the same outputs to go on from.
 pub fn train_extension(
     recipe: &ExtensionRecipe,
     main: &[u8],
@@ -88,9 +89,9 @@ pub fn train_extension(
 ) -> Result<TrainedExtension, TrainError> {
     let started = Instant::now();
     let (card, tensors) = open(main, Block::Main).context(WeightsSnafu)?;
-    if recipe.hard_classes.is_empty() || !recipe.hard_classes.is_sorted_by(|a, b| a < b) {
+    if recipe.outputs.is_empty() || !recipe.outputs.is_sorted_by(|a, b| a < b) {
         return Err(TrainError::Data {
-            reason: "the hard classes are not ascending, or there is none".to_owned(),
+            reason: "the extension's classes are not ascending, or there is none".to_owned(),
         });
     }
     let mut frozen = ResNet::new(card.backbone, card.classes, device);
@@ -102,9 +103,7 @@ pub fn train_extension(
     // A batch norm learns nothing from a batch of one image.
     if count < 2 || cache.targets.iter().flatten().next().is_none() {
         return Err(TrainError::Data {
-            reason: format!(
-                "{count} images are of hard classes or taken for them; collect more, or widen the hard classes"
-            ),
+            reason: format!("{count} images are of the extension's classes or taken for them; collect more"),
         });
     }
     info!(
@@ -116,7 +115,7 @@ pub fn train_extension(
 
     let autodiff = device.clone().autodiff();
     device.seed(recipe.seed);
-    let mut specialist = Specialist::new(card.backbone, recipe.hard_classes.len(), &autodiff);
+    let mut specialist = Specialist::new(card.backbone, recipe.outputs.len(), &autodiff);
     if let Some((adaptive, extension)) = start {
         let (_, tensors) = open(adaptive, Block::Adaptive).context(WeightsSnafu)?;
         apply(&mut specialist.adaptive, "the adaptive block", tensors).context(WeightsSnafu)?;
@@ -143,7 +142,7 @@ pub fn train_extension(
             let view = |image: usize| (epoch + image) % cache.views;
             let (images, features) = cache.batch(batch, view, &card.input, device);
             let targets = cache.targets(batch, recipe, &autodiff);
-            let added = Tensor::from_inner(cache.added(batch, view, recipe.hard_classes.len(), device));
+            let added = Tensor::from_inner(cache.added(batch, view, recipe.outputs.len(), device));
             let logits = specialist.forward(Tensor::from_inner(images), Tensor::from_inner(features)) + added;
             let loss = -(log_softmax(logits, 1) * targets).sum_dim(1).mean();
             if step % (steps / 4).max(1) == 0 {
@@ -178,7 +177,7 @@ pub fn train_extension(
         variant: Variant::Extend,
         base: Some(digest(main)),
         adaptive: None,
-        hard_classes: None,
+        outputs: None,
         ..card
     };
     let adaptive = tensors_of(&specialist.adaptive)
@@ -186,7 +185,7 @@ pub fn train_extension(
         .context(WeightsSnafu)?;
     card.block = Block::Extension;
     card.adaptive = Some(digest(&adaptive));
-    card.hard_classes = Some(recipe.hard_classes.clone());
+    card.outputs = Some(recipe.outputs.clone());
     card.adds_to_main = recipe.adds_to_main;
     let extension = tensors_of(&specialist.extension)
         .and_then(|t| encode(&card, &t))
@@ -208,7 +207,7 @@ impl Cache {
         device: &Device,
     ) -> Result<Self, TrainError> {
         let side = input.height;
-        let hard = |class: u32| recipe.hard_classes.binary_search(&class).ok();
+        let output = |class: u32| recipe.outputs.binary_search(&class).ok();
         let views = recipe.views.max(1);
         let mut cache = Self {
             pixels: Vec::new(),
@@ -228,17 +227,17 @@ impl Cache {
         };
         let mut augment = Augment::new(4, true, recipe.seed);
         let all: Vec<usize> = (0..images.len()).collect();
-        // Only true-hard images are of use to an extension that adds to the main block, and they are known beforehand.
+        // Only images of its own classes are of use to an extension that adds to the main block, and they are known beforehand.
         let wanted: Vec<usize> = all
             .into_iter()
-            .filter(|&i| !recipe.adds_to_main || hard(images.labels[i]).is_some())
+            .filter(|&i| !recipe.adds_to_main || output(images.labels[i]).is_some())
             .collect();
         for chunk in wanted.chunks(128) {
             let values = plain(images, chunk, side);
             let (features, logits) = run(values.clone())?;
             let kept: Vec<usize> = (0..chunk.len())
                 .filter(|&i| {
-                    hard(images.labels[chunk[i]]).is_some() || hard(top(&logits[i]) as u32).is_some()
+                    output(images.labels[chunk[i]]).is_some() || output(top(&logits[i]) as u32).is_some()
                 })
                 .collect();
             if kept.is_empty() {
@@ -253,7 +252,7 @@ impl Cache {
                 of_views.push(((0..chosen.len()).collect(), values, features, logits));
             }
             for (position, &image) in chosen.iter().enumerate() {
-                cache.targets.push(hard(images.labels[image]));
+                cache.targets.push(output(images.labels[image]));
                 for (at, values, features, logits) in &of_views {
                     cache.push(recipe, at[position], values, features, &logits[at[position]]);
                 }
@@ -283,23 +282,23 @@ impl Cache {
                 .filter(|_| recipe.adds_to_main)
                 .unwrap_or(0.0)
         };
-        self.logits.extend(recipe.hard_classes.iter().map(added));
+        self.logits.extend(recipe.outputs.iter().map(added));
     }
 
-    /// What the extension's logits are added to, `[n, hard]`.
+    /// What the extension's logits are added to, `[n, outputs]`.
     fn added(
         &self,
         batch: &[usize],
         view: impl Fn(usize) -> usize,
-        hard: usize,
+        outputs: usize,
         device: &Device,
     ) -> Tensor<2> {
         let rows = batch.iter().map(|&image| image * self.views + view(image));
         let values: Vec<f32> = rows
-            .flat_map(|at| &self.logits[at * hard..(at + 1) * hard])
+            .flat_map(|at| &self.logits[at * outputs..(at + 1) * outputs])
             .copied()
             .collect();
-        Tensor::from_data(TensorData::new(values, [batch.len(), hard]), device)
+        Tensor::from_data(TensorData::new(values, [batch.len(), outputs]), device)
     }
 
     /// Images `[n, 3, side, side]`, normalised, and their main features `[n, c, side/4, side/4]`.
@@ -333,9 +332,9 @@ impl Cache {
         )
     }
 
-    /// Probabilities to learn, `[n, hard]`.
+    /// Probabilities to learn, `[n, outputs]`.
     fn targets(&self, batch: &[usize], recipe: &ExtensionRecipe, device: &Device) -> Tensor<2> {
-        let classes = recipe.hard_classes.len();
+        let classes = recipe.outputs.len();
         let mut targets = Vec::with_capacity(batch.len() * classes);
         for &image in batch {
             let even = match self.targets[image] {

@@ -1,0 +1,116 @@
+use std::future::Future;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+
+use kube::Client;
+use meanet_crds::revision::MEANetRevisionSpec;
+use snafu::ResultExt;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::active::Slot;
+use super::infer::Edge;
+use super::live::Live;
+use super::twin::Follower;
+use super::{Args, CacheSnafu, ClientSnafu, Error, ThreadsSnafu, compute, http, loading, offload, stats};
+use crate::protocol::Intake;
+
+/// One edge: what answers requests, and what brings revisions into service. It needs no cluster; [`Service::follower`] ties
+/// it to a twin, [`Service::bring`] does by hand what a twin's wish does.
+pub struct Service {
+    edge: Arc<Edge>,
+    live: Live,
+    damage: Option<String>,
+}
+
+impl Service {
+    /// Starts the compute threads and opens the cache. What served before a restart serves again at once, whoever else is
+    /// away; where it cannot, the twin's status will say why.
+    ///
+    /// # Errors
+    /// When threads, cache or HTTP client cannot be had.
+    pub fn open(args: &Args) -> Result<Self, Error> {
+        let threads = args
+            .compute_threads
+            .or_else(|| available_parallelism().ok().map(std::num::NonZero::get))
+            .unwrap_or(1);
+        let compute = compute::Pool::start(threads).context(ThreadsSnafu)?;
+        let client = crate::client::builder().build().context(ClientSnafu)?;
+        let loader =
+            loading::Loader::open(&args.cache_dir, &args.store_url, client.clone()).context(CacheSnafu)?;
+        let slot = Slot::default();
+        let mut damage = None;
+        match loader.restore() {
+            Ok(Some(active)) => {
+                info!(
+                    revision = active.name,
+                    "serving the revision from before the restart"
+                );
+                slot.set(Arc::new(active));
+            }
+            Ok(None) => {}
+            Err(error) => {
+                let message = format!("what served before the restart could not be used: {error}");
+                warn!("{message}");
+                damage = Some(message);
+            }
+        }
+        let edge = Arc::new(Edge {
+            model: args.deployment.clone(),
+            slot: slot.clone(),
+            intake: Intake::default(),
+            compute,
+            stats: Arc::new(stats::Stats::default()),
+            cloud: offload::Cloud::new(client, &args.cloud_url),
+        });
+        Ok(Self {
+            edge,
+            live: Live::new(loader, slot),
+            damage,
+        })
+    }
+
+    /// Name of the revision in service.
+    #[must_use]
+    pub fn revision(&self) -> Option<String> {
+        self.live.active().map(|active| active.name.clone())
+    }
+
+    /// Why what served before a restart does not serve now.
+    #[must_use]
+    pub fn damage(&self) -> Option<&str> {
+        self.damage.as_deref()
+    }
+
+    /// Brings a revision into service; the one before answers until then, and on if this fails.
+    ///
+    /// # Errors
+    /// A sentence, as in a twin's status.
+    pub async fn bring(&mut self, name: &str, spec: &MEANetRevisionSpec) -> Result<(), String> {
+        if self.live.reroute(name, spec).await {
+            return Ok(());
+        }
+        self.live.load(name, spec).await.map_err(|e| e.to_string())
+    }
+
+    /// Answers requests until `token` is cancelled and those under way are answered.
+    pub fn server(
+        &self,
+        listener: TcpListener,
+        token: CancellationToken,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        http::serve(listener, Arc::clone(&self.edge), token)
+    }
+
+    /// Follows the twin that `args` name until `token` is cancelled.
+    pub fn follower(
+        self,
+        args: &Args,
+        client: Client,
+        token: CancellationToken,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let stats = Arc::clone(&self.edge.stats);
+        Follower::new(args, client, self.live, stats, self.damage).run(token)
+    }
+}

@@ -1,0 +1,171 @@
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use futures::{Stream, StreamExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use warp::http::StatusCode;
+
+use super::{ApiError, MAX_BODY};
+
+/// Bytes that the bodies of all requests under way may hold together.
+const ROOM: usize = 128 << 20;
+/// How long a body may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Takes bodies in, each bounded in size and time, all of them bounded in memory.
+#[derive(Clone, Debug)]
+pub struct Intake {
+    room: Arc<Semaphore>,
+    patience: Duration,
+}
+
+impl Default for Intake {
+    fn default() -> Self {
+        Self::new(ROOM, PATIENCE)
+    }
+}
+
+/// A body; the room it takes is free again when it is dropped.
+#[derive(Debug)]
+pub struct Body {
+    bytes: BytesMut,
+    room: Option<OwnedSemaphorePermit>,
+}
+
+impl Deref for Body {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Intake {
+    /// An intake for `room` bytes in all, each body within `patience`.
+    #[must_use]
+    pub fn new(room: usize, patience: Duration) -> Self {
+        Self {
+            room: Arc::new(Semaphore::new(room)),
+            patience,
+        }
+    }
+
+    /// Reads a body of [`MAX_BODY`] bytes at most; one that announces more is not read at all.
+    pub async fn read<B: Buf>(
+        &self,
+        announced: Option<u64>,
+        stream: impl Stream<Item = Result<B, warp::Error>>,
+    ) -> Result<Body, ApiError> {
+        if announced.is_some_and(|length| length > MAX_BODY) {
+            return Err(too_large());
+        }
+        timeout(self.patience, self.gather(stream))
+            .await
+            .unwrap_or_else(|_| {
+                Err(ApiError {
+                    status: StatusCode::REQUEST_TIMEOUT,
+                    message: format!(
+                        "body: it did not arrive within {:?}; send it faster or in parts",
+                        self.patience
+                    ),
+                })
+            })
+    }
+
+    async fn gather<B: Buf>(
+        &self,
+        stream: impl Stream<Item = Result<B, warp::Error>>,
+    ) -> Result<Body, ApiError> {
+        let mut stream = std::pin::pin!(stream);
+        let mut body = Body {
+            bytes: BytesMut::new(),
+            room: None,
+        };
+        while let Some(chunk) = stream.next().await {
+            let mut chunk = chunk.map_err(|e| ApiError::malformed(format!("body: it broke off: {e}")))?;
+            let count = chunk.remaining();
+            if (body.bytes.len() + count) as u64 > MAX_BODY {
+                return Err(too_large());
+            }
+            body.take(self.claim(count)?);
+            body.bytes.extend_from_slice(&chunk.copy_to_bytes(count));
+        }
+        Ok(body)
+    }
+
+    fn claim(&self, count: usize) -> Result<OwnedSemaphorePermit, ApiError> {
+        u32::try_from(count)
+            .ok()
+            .and_then(|count| Arc::clone(&self.room).try_acquire_many_owned(count).ok())
+            .ok_or_else(|| {
+                ApiError::busy("the requests under way hold as many bytes as are taken: send again later")
+            })
+    }
+}
+
+impl Body {
+    fn take(&mut self, more: OwnedSemaphorePermit) {
+        match &mut self.room {
+            Some(room) => room.merge(more),
+            None => self.room = Some(more),
+        }
+    }
+}
+
+fn too_large() -> ApiError {
+    ApiError {
+        status: StatusCode::PAYLOAD_TOO_LARGE,
+        message: format!("body: at most {MAX_BODY} bytes are taken; send fewer images in a request"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures::stream;
+
+    use super::*;
+
+    fn chunks(sizes: &[usize]) -> impl Stream<Item = Result<Bytes, warp::Error>> + use<> {
+        stream::iter(
+            sizes
+                .iter()
+                .map(|&n| Ok(Bytes::from(vec![7; n])))
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    #[tokio::test]
+    async fn bodies_share_the_room_and_give_it_back() {
+        let intake = Intake::new(100, PATIENCE);
+        let first = intake.read(None, chunks(&[30, 30])).await.unwrap();
+        assert_eq!(first.len(), 60);
+        let busy = intake.read(None, chunks(&[30, 30])).await.unwrap_err();
+        assert_eq!(busy.status, StatusCode::TOO_MANY_REQUESTS);
+        drop(first);
+        assert!(
+            intake.read(None, chunks(&[50, 50])).await.is_ok(),
+            "what was refused holds nothing"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_body_that_never_ends_is_given_up() {
+        let intake = Intake::new(100, Duration::from_millis(20));
+        let late = intake.read(None, chunks(&[1]).chain(stream::pending())).await;
+        assert_eq!(late.unwrap_err().status, StatusCode::REQUEST_TIMEOUT);
+    }
+
+    #[tokio::test]
+    async fn a_large_body_is_refused_before_or_while_it_is_read() {
+        let intake = Intake::default();
+        let announced = intake.read(Some(MAX_BODY + 1), stream::pending::<Result<Bytes, _>>());
+        assert_eq!(announced.await.unwrap_err().status, StatusCode::PAYLOAD_TOO_LARGE);
+        let half = MAX_BODY as usize / 2 + 1;
+        let streamed = intake.read(None, chunks(&[half, half])).await;
+        assert_eq!(streamed.unwrap_err().status, StatusCode::PAYLOAD_TOO_LARGE);
+    }
+}

@@ -1,0 +1,63 @@
+use std::net::SocketAddr;
+use std::path::Path;
+
+use meanet_runtime::edge::{Args, Service};
+use reqwest::Response;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// An edge without a cluster.
+pub struct EdgeServer {
+    pub service: Service,
+    pub address: SocketAddr,
+    pub client: reqwest::Client,
+    pub token: CancellationToken,
+    pub server: JoinHandle<()>,
+    _cache: TempDir,
+}
+
+/// How the edge of a test is started: one compute thread.
+pub fn args(cache: &Path, store_url: &str, cloud_url: &str) -> Args {
+    Args {
+        deployment: "cams".to_owned(),
+        namespace: "shop".to_owned(),
+        node: "edge-1".to_owned(),
+        pod: "cams-edge-x".to_owned(),
+        store_url: store_url.to_owned(),
+        cloud_url: cloud_url.to_owned(),
+        cache_dir: cache.to_owned(),
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        compute_threads: Some(1),
+    }
+}
+
+impl EdgeServer {
+    pub async fn start(store_url: &str, cloud_url: &str) -> Self {
+        let cache = tempfile::tempdir().unwrap();
+        let service = Service::open(&args(cache.path(), store_url, cloud_url)).unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let token = CancellationToken::new();
+        let server = tokio::spawn(service.server(listener, token.clone()));
+        Self {
+            service,
+            address,
+            client: reqwest::Client::builder().no_proxy().build().unwrap(),
+            token,
+            server,
+            _cache: cache,
+        }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub async fn infer(&self, body: &Value) -> Response {
+        let url = self.url("/v2/models/cams/infer");
+        self.client.post(url).json(body).send().await.unwrap()
+    }
+}
