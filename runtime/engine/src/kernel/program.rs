@@ -93,7 +93,13 @@ impl Program {
     /// What is wrong with the layout.
     fn fault(&self) -> Option<String> {
         let lanes = self.kernels.lanes;
-        for (index, place) in self.places.iter().enumerate() {
+        // A value that was fused away lies nowhere, and no task touches it.
+        let touched = self.tasks.iter().flatten().flat_map(|task| {
+            let read = task.inputs.iter().chain(&task.residual);
+            read.chain([&task.output]).copied()
+        });
+        for index in touched {
+            let place = &self.places[index];
             let (images, size) = match place.home {
                 Home::Scratch => (self.sizes.chunk, self.sizes.scratch),
                 Home::Kept => (self.sizes.max_batch, self.sizes.kept),

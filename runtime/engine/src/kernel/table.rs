@@ -54,10 +54,37 @@ impl Kernels {
     }
 }
 
+/// The instance of `tile` for these pixels and blocks, of those listed and of those that the registers hold.
+macro_rules! tiles {
+    ($pixels:expr, $blocks:expr, $s:literal: $($p:literal)*) => {
+        match ($pixels, $blocks) {
+            $(
+                ($p, 1) => Some(tile::<$p, 1, $s> as TileFn),
+                ($p, 2) if $p * 2 <= ACCUMULATORS => Some(tile::<{ bound($p, 2) }, 2, $s> as TileFn),
+                ($p, 3) if $p * 3 <= ACCUMULATORS => Some(tile::<{ bound($p, 3) }, 3, $s> as TileFn),
+                ($p, 4) if $p * 4 <= ACCUMULATORS => Some(tile::<{ bound($p, 4) }, 4, $s> as TileFn),
+            )*
+            _ => None,
+        }
+    };
+}
+pub(crate) use tiles;
+
+/// The instance of `row` for these pixels, of those listed.
+macro_rules! rows {
+    ($pixels:expr, $s:literal, $k:literal: $($p:literal)*) => {
+        match $pixels {
+            $($p => Some(row::<$p, $s, $k> as RowFn),)*
+            _ => None,
+        }
+    };
+}
+pub(crate) use rows;
+
 /// Compiles the kernels for one kind of vector, under its target feature, and the table of them.
 macro_rules! kernels {
     ($simd:ty, accumulators: $accumulators:literal $(, feature: $feature:literal)?) => {
-        use super::table::{Kernels, RowFn, TileFn, TILE_BLOCKS};
+        use super::table::{Kernels, RowFn, TILE_BLOCKS, TileFn, rows, tiles};
 
         const ACCUMULATORS: usize = $accumulators;
 
@@ -89,28 +116,9 @@ macro_rules! kernels {
             if pixels * blocks > ACCUMULATORS || blocks > TILE_BLOCKS {
                 return None;
             }
-            macro_rules! blocks {
-                ($p:literal, $s:literal) => {
-                    match blocks {
-                        1 => Some(tile::<$p, 1, $s> as TileFn),
-                        2 if $p * 2 <= ACCUMULATORS => Some(tile::<{ bound($p, 2) }, 2, $s> as TileFn),
-                        3 if $p * 3 <= ACCUMULATORS => Some(tile::<{ bound($p, 3) }, 3, $s> as TileFn),
-                        4 if $p * 4 <= ACCUMULATORS => Some(tile::<{ bound($p, 4) }, 4, $s> as TileFn),
-                        _ => None,
-                    }
-                };
-            }
-            macro_rules! pixels {
-                ($s:literal: $($p:literal)*) => {
-                    match pixels {
-                        $($p => blocks!($p, $s),)*
-                        _ => None,
-                    }
-                };
-            }
             match stride {
-                1 => pixels!(1: 1 2 3 4 5 6 7 8 12 14 16),
-                2 => pixels!(2: 1 2 3 4 5 6 7 8 12 14 16),
+                1 => tiles!(pixels, blocks, 1: 1 2 3 4 5 6 7 8 12 14 16),
+                2 => tiles!(pixels, blocks, 2: 1 2 3 4 5 6 7 8 12 14 16),
                 _ => None,
             }
         }
@@ -121,19 +129,11 @@ macro_rules! kernels {
         }
 
         fn pick_row(pixels: usize, stride: usize, three: bool) -> Option<RowFn> {
-            macro_rules! rows {
-                ($s:literal, $k:literal: $($p:literal)*) => {
-                    match pixels {
-                        $($p => Some(row::<$p, $s, $k> as RowFn),)*
-                        _ => None,
-                    }
-                };
-            }
             match (stride, three) {
-                (1, true) => rows!(1, 3: 1 2 4 8),
-                (2, true) => rows!(2, 3: 1 2 4 8),
-                (1, false) => rows!(1, 0: 1 2 4 8),
-                (2, false) => rows!(2, 0: 1 2 4 8),
+                (1, true) => rows!(pixels, 1, 3: 1 2 4 8),
+                (2, true) => rows!(pixels, 2, 3: 1 2 4 8),
+                (1, false) => rows!(pixels, 1, 0: 1 2 4 8),
+                (2, false) => rows!(pixels, 2, 0: 1 2 4 8),
                 _ => None,
             }
         }

@@ -228,7 +228,9 @@ mod tests {
             let runs: Vec<AtomicUsize> = (0..count).map(|_| AtomicUsize::new(0)).collect();
             for _ in 0..500 {
                 threads
-                    .run(&|m: &Member| drop(runs[m.index].fetch_add(1, Ordering::Relaxed)))
+                    .run(&|m: &Member| {
+                        runs[m.index].fetch_add(1, Ordering::Relaxed);
+                    })
                     .unwrap();
             }
             assert!(runs.iter().all(|r| r.load(Ordering::Relaxed) == 500));
@@ -273,7 +275,9 @@ mod tests {
         }
         let ran = AtomicUsize::new(0);
         threads
-            .run(&|_: &Member| drop(ran.fetch_add(1, Ordering::SeqCst)))
+            .run(&|_: &Member| {
+                ran.fetch_add(1, Ordering::SeqCst);
+            })
             .unwrap();
         assert_eq!(ran.into_inner(), 2);
     }
