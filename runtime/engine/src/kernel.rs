@@ -1,0 +1,39 @@
+//! The only unsafe code: vectors, kernels, shared memory and threads.
+//!
+//! What makes it sound, in one place:
+//! - [`Program::new`] checks once that every value of every image lies inside its buffer, borders included, that packed
+//!   weights are as long as the layers say, and that what a task writes is nothing that it reads.
+//! - Kernels of an instruction set are only reached through a [`Kernels`] table, which is handed out where the machine has it.
+//! - Several threads run one task on disjoint units, and a barrier lies between tasks; different rows of a batch have
+//!   different memory.
+
+#![allow(unsafe_code)]
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod depthwise;
+mod direct;
+mod frame;
+mod memory;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod plain;
+mod portable;
+mod program;
+mod simd;
+mod table;
+mod threads;
+mod tile;
+mod winograd;
+
+pub(crate) use depthwise::Depthwise;
+pub(crate) use direct::{Cuts, Direct, Group, Walk, best_group};
+pub(crate) use frame::{Home, Place, Rows};
+pub(crate) use memory::Memory;
+pub(crate) use plain::{Average, Normalise};
+pub(crate) use program::{Addresses, Buffers, Job, Program, Sizes, Task, Work};
+pub(crate) use table::Kernels;
+pub(crate) use threads::Threads;
+pub(crate) use winograd::{FREQUENCIES, Winograd, step};

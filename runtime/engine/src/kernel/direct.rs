@@ -1,0 +1,162 @@
+//! Dense convolution, straight from the definition.
+
+use std::ptr;
+
+use crate::lower::Clamp;
+
+use super::frame::{Frame, Part, Place};
+use super::table::{Kernels, TILE_BLOCKS, TILE_WIDTHS, TileFn};
+use super::tile::Tile;
+
+/// Blocks of channels out that one tile computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Group {
+    pub(crate) first: usize,
+    pub(crate) count: usize,
+    /// Offset of its packed weights.
+    pub(crate) weights: usize,
+}
+
+/// Where a tile begins in a row, and its kernel.
+pub(crate) type Piece = (usize, TileFn);
+
+/// How rows are cut into tiles, by width and blocks.
+pub(crate) struct Cuts {
+    narrowest: usize,
+    pieces: Vec<[Vec<Piece>; TILE_BLOCKS]>,
+}
+
+impl Cuts {
+    pub(crate) fn new(kernels: &Kernels, stride: usize, widths: std::ops::RangeInclusive<usize>) -> Self {
+        Self {
+            narrowest: *widths.start(),
+            pieces: widths
+                .map(|width| std::array::from_fn(|n| cut(kernels, width, n + 1, stride).1))
+                .collect(),
+        }
+    }
+
+    pub(crate) fn get(&self, width: usize, blocks: usize) -> &[Piece] {
+        &self.pieces[width - self.narrowest][blocks - 1]
+    }
+}
+
+/// Relative time of a row of `width` pixels in `blocks` blocks, and the fastest way to cut it. Infinite where no tile is compiled.
+fn cut(kernels: &Kernels, width: usize, blocks: usize, stride: usize) -> (f32, Vec<Piece>) {
+    let mut best: Vec<(f32, usize)> = vec![(0.0, 0)];
+    for end in 1..=width {
+        let fits = TILE_WIDTHS
+            .into_iter()
+            .filter(|p| *p <= end && (kernels.tile)(*p, blocks, stride).is_some());
+        let choices = fits.map(|p| (best[end - p].0 + time(kernels, p, blocks), p));
+        best.push(choices.fold((f32::INFINITY, 1), |a, b| if b.0 < a.0 { b } else { a }));
+    }
+    let mut pieces = Vec::new();
+    let mut end = width;
+    while end > 0 {
+        let pixels = best[end].1;
+        end -= pixels;
+        if let Some(tile) = (kernels.tile)(pixels, blocks, stride) {
+            pieces.push((end, tile));
+        }
+    }
+    pieces.reverse();
+    (best[width].0, pieces)
+}
+
+/// Sums wait for their latency where there are few of them; weights and pixels have to be loaded.
+fn time(kernels: &Kernels, pixels: usize, blocks: usize) -> f32 {
+    let sums = (pixels * blocks).max(kernels.accumulators / 3) as f32;
+    sums + 0.25 * (pixels + blocks) as f32
+}
+
+/// How many blocks a tile should compute for rows of `width` pixels and `blocks` blocks in all.
+pub(crate) fn best_group(kernels: &Kernels, width: usize, blocks: usize, stride: usize) -> usize {
+    let total = |n: usize| {
+        let whole = (blocks / n) as f32 * cut(kernels, width, n, stride).0;
+        whole
+            + if blocks % n > 0 {
+                cut(kernels, width, blocks % n, stride).0
+            } else {
+                0.0
+            }
+    };
+    let choices = (1..=TILE_BLOCKS.min(blocks)).map(|n| (total(n), n));
+    choices
+        .fold((f32::INFINITY, 1), |a, b| if b.0 < a.0 { b } else { a })
+        .1
+}
+
+/// What the pixels are that tiles are cut from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Walk {
+    /// This many rows of the output at once; more than one only for 1×1 convolutions between values without borders.
+    Rows(usize),
+    /// The images: a matrix times vectors.
+    Images,
+}
+
+/// A dense layer, ready to run.
+pub(crate) struct Direct {
+    pub(crate) walk: Walk,
+    pub(crate) kernel: [usize; 2],
+    pub(crate) stride: usize,
+    pub(crate) padding: usize,
+    pub(crate) groups: Vec<Group>,
+    /// Offset of `[block][LANES]` in the packed weights.
+    pub(crate) bias: usize,
+    pub(crate) cuts: Cuts,
+}
+
+impl Direct {
+    /// # Safety
+    /// As for [`super::program::Program`]'s tasks.
+    pub(crate) unsafe fn run(
+        &self,
+        frame: &Frame,
+        [input, output]: [&Place; 2],
+        residual: Option<&Place>,
+        clamp: Clamp,
+        part: Part,
+    ) {
+        let lanes = frame.kernels.lanes;
+        let (images, height, width) = match self.walk {
+            Walk::Rows(merged) => (frame.images(), output.height / merged, output.width * merged),
+            Walk::Images => (1, 1, frame.images()),
+        };
+        let rows = output.height / height;
+        let clamp = (clamp != Clamp::NONE).then_some(clamp);
+        for unit in part.of(self.groups.len() * images * height) {
+            let (y, rest) = (unit % height * rows, unit / height);
+            let (image, group) = (rest % images, self.groups[rest / images]);
+            // SAFETY: the program was checked for these places, and units are disjoint rows and blocks of the output.
+            unsafe {
+                let from = frame.map(input, image);
+                let to = frame.map(output, image);
+                let add = residual.map(|place| frame.map(place, image));
+                if y == 0 {
+                    for block in group.first..group.first + group.count {
+                        to.clear_border(output, block, lanes);
+                    }
+                }
+                for &(x, compute) in self.cuts.get(width, group.count) {
+                    compute(&Tile {
+                        input: from.at_padded(0, y * self.stride, x * self.stride, self.padding, lanes),
+                        input_block: from.block,
+                        input_row: from.row,
+                        channels: input.channels,
+                        kernel: self.kernel,
+                        weights: frame.weights.add(group.weights),
+                        bias: frame.weights.add(self.bias + group.first * lanes),
+                        residual: add
+                            .map_or(ptr::null(), |map| map.at(group.first, y, x, lanes).cast_const()),
+                        residual_block: add.map_or(0, |map| map.block),
+                        output: to.at(group.first, y, x, lanes),
+                        output_block: to.block,
+                        clamp,
+                    });
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The register tile of dense convolutions.
+
+use crate::lower::Clamp;
+
+use super::simd::Simd;
+
+/// What a tile computes from and to. Strides are in floats.
+pub(crate) struct Tile {
+    /// Channel 0 of the pixel under the kernel's first element, for the tile's first pixel.
+    pub(crate) input: *const f32,
+    /// From a block of channels to the next.
+    pub(crate) input_block: usize,
+    pub(crate) input_row: usize,
+    /// Channels in.
+    pub(crate) channels: usize,
+    /// Rows and columns.
+    pub(crate) kernel: [usize; 2],
+    /// `[block in][row][column][channel in][N][LANES]`
+    pub(crate) weights: *const f32,
+    /// `[N][LANES]`
+    pub(crate) bias: *const f32,
+    /// Added to the result; null for nothing.
+    pub(crate) residual: *const f32,
+    pub(crate) residual_block: usize,
+    pub(crate) output: *mut f32,
+    pub(crate) output_block: usize,
+    /// Null bounds for sums that are not results yet.
+    pub(crate) clamp: Option<Clamp>,
+}
+
+impl Tile {
+    /// `P` pixels of a row, `N` blocks of channels out; neighbours out are `S` pixels apart in the input.
+    ///
+    /// # Safety
+    /// The machine has the instruction set, and all that the fields describe lies in memory that nobody writes meanwhile,
+    /// and that nobody else reads where this writes.
+    #[inline(always)]
+    pub(crate) unsafe fn compute<V: Simd, const P: usize, const N: usize, const S: usize>(&self) {
+        let lanes = V::LANES;
+        // SAFETY: every offset below stays within what the caller describes: P pixels S apart, `kernel` pixels around
+        // them, `channels` channels in blocks of `lanes`, and N blocks out.
+        unsafe {
+            let mut sums = [[V::splat(0.0); N]; P];
+            for n in 0..N {
+                let bias = V::load(self.bias.add(n * lanes));
+                for sum in &mut sums {
+                    sum[n] = bias;
+                }
+            }
+            let mut weights = self.weights;
+            let mut block = self.input;
+            let mut left = self.channels;
+            while left > 0 {
+                let here = left.min(lanes);
+                for row in 0..self.kernel[0] {
+                    for column in 0..self.kernel[1] {
+                        let pixel = block.add(row * self.input_row + column * lanes);
+                        for channel in 0..here {
+                            let from = pixel.add(channel);
+                            let mut filter = [V::splat(0.0); N];
+                            for n in 0..N {
+                                filter[n] = V::load(weights.add(n * lanes));
+                            }
+                            weights = weights.add(N * lanes);
+                            for p in 0..P {
+                                let x = V::splat(*from.add(p * S * lanes));
+                                for n in 0..N {
+                                    sums[p][n] = V::fma(x, filter[n], sums[p][n]);
+                                }
+                            }
+                        }
+                    }
+                }
+                block = block.add(self.input_block);
+                left -= here;
+            }
+            if !self.residual.is_null() {
+                for p in 0..P {
+                    for n in 0..N {
+                        let other = V::load(self.residual.add(n * self.residual_block + p * lanes));
+                        sums[p][n] = V::add(sums[p][n], other);
+                    }
+                }
+            }
+            if let Some(clamp) = self.clamp {
+                for sum in sums.iter_mut().flatten() {
+                    *sum = V::clamp(*sum, clamp);
+                }
+            }
+            for p in 0..P {
+                for n in 0..N {
+                    V::store(self.output.add(n * self.output_block + p * lanes), sums[p][n]);
+                }
+            }
+        }
+    }
+}

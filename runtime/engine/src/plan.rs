@@ -1,0 +1,265 @@
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use snafu::{OptionExt, ensure};
+
+use crate::error::{BoundsSnafu, EngineError, MissingIsaSnafu};
+use crate::graph::Graph;
+use crate::kernel::{
+    Average, Cuts, Depthwise, Direct, Home, Kernels, Memory, Normalise, Place, Program, Sizes, Task, Walk,
+    Winograd, Work, best_group, step,
+};
+use crate::layout::{keep_vectors, lay_out};
+use crate::lower::{Kind, Lowered, Step, Weights, lower};
+use crate::options::{Isa, Options};
+use crate::pack::Packer;
+use crate::session::Session;
+use crate::shape::{Shape, infer};
+
+/// Most threads of a plan.
+const MAX_THREADS: usize = 256;
+/// Most images of a batch.
+const MAX_BATCH: usize = 4096;
+/// Floats of scratch that stay in a core's own cache.
+const CACHE: usize = 128 * 1024;
+/// Most images that a thread computes together.
+const MAX_CHUNK: usize = 8;
+/// Fewest pixels that are worth a row of tiles.
+const LONG_ROW: usize = 32;
+
+/// A graph, compiled for this machine. Cheap to clone; sessions share its weights.
+#[derive(Clone)]
+pub struct Plan {
+    pub(crate) program: Arc<Program>,
+    pub(crate) outline: Arc<Outline>,
+    isa: Isa,
+    threads: NonZeroUsize,
+}
+
+/// What a session checks requests against.
+pub(crate) struct Outline {
+    /// Values of an image.
+    pub(crate) pixels: usize,
+    pub(crate) segments: Vec<SegmentOutline>,
+}
+
+pub(crate) struct SegmentOutline {
+    pub(crate) name: String,
+    /// Earlier segments that it reads.
+    pub(crate) needs: Vec<usize>,
+    /// Place and shape.
+    pub(crate) outputs: Vec<(usize, Shape)>,
+}
+
+impl Plan {
+    /// Compiles `graph`; refuses what it cannot compute, and says why.
+    pub fn compile(graph: &Graph, options: &Options) -> Result<Self, EngineError> {
+        within("threads", options.threads.get(), MAX_THREADS)?;
+        within("max_batch", options.max_batch, MAX_BATCH)?;
+        let isa = options.isa.unwrap_or_else(Isa::best);
+        let kernels = Kernels::of(isa).context(MissingIsaSnafu { isa })?;
+        let mut lowered = lower(graph, infer(graph)?);
+        keep_vectors(&mut lowered);
+        let single = lay_out(&lowered, kernels.lanes, 1, options.max_batch);
+        let share = options.max_batch.div_ceil(options.threads.get());
+        let chunk = (CACHE / single.scratch.max(1)).clamp(1, MAX_CHUNK.min(share));
+        let layout = lay_out(&lowered, kernels.lanes, chunk, options.max_batch);
+        let mut builder = Builder {
+            kernels,
+            options,
+            graph,
+            chunk,
+            places: &layout.places,
+            packer: Packer::new(kernels.lanes),
+            workspace: 0,
+        };
+        let tasks = lowered
+            .runs
+            .iter()
+            .map(|run| run.steps.iter().map(|s| builder.task(s)).collect());
+        let tasks = tasks.collect();
+        let sizes = Sizes {
+            chunk,
+            scratch: layout.scratch,
+            max_batch: options.max_batch,
+            kept: layout.kept,
+            workspace: builder.workspace,
+        };
+        let weights = Memory::from_slice(&builder.packer.floats);
+        Ok(Self {
+            outline: Arc::new(outline(graph, &lowered)),
+            program: Arc::new(Program::new(kernels, layout.places, tasks, weights, sizes)?),
+            isa,
+            threads: options.threads,
+        })
+    }
+
+    /// Memory and threads to run the plan with.
+    pub fn session(&self) -> Result<Session, EngineError> {
+        Session::new(self, self.threads.get())
+    }
+
+    /// Bytes of packed weights.
+    #[must_use]
+    pub fn weight_bytes(&self) -> usize {
+        self.program.weight_bytes()
+    }
+
+    /// Instruction set it was compiled for.
+    #[must_use]
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+}
+
+fn within(option: &'static str, value: usize, most: usize) -> Result<(), EngineError> {
+    ensure!(
+        (1..=most).contains(&value),
+        BoundsSnafu {
+            option,
+            value,
+            least: 1_usize,
+            most
+        }
+    );
+    Ok(())
+}
+
+fn outline(graph: &Graph, lowered: &Lowered) -> Outline {
+    let segments = graph.segments.iter().zip(&lowered.runs);
+    Outline {
+        pixels: graph.input.values(),
+        segments: segments
+            .map(|(segment, run)| SegmentOutline {
+                name: segment.name.clone(),
+                needs: run.needs.clone(),
+                outputs: run.outputs.iter().map(|o| (*o, lowered.shapes[*o])).collect(),
+            })
+            .collect(),
+    }
+}
+
+/// Turns steps into tasks.
+struct Builder<'a> {
+    kernels: &'static Kernels,
+    options: &'a Options,
+    graph: &'a Graph,
+    chunk: usize,
+    places: &'a [Place],
+    packer: Packer,
+    workspace: usize,
+}
+
+impl Builder<'_> {
+    fn task(&mut self, step: &Step) -> Task {
+        let output = &self.places[step.output];
+        let input = step.inputs.first().map_or(output, |i| &self.places[*i]);
+        let work = match &step.kind {
+            Kind::Image => Work::Normalise(Normalise {
+                scale: self.graph.input.scale.clone(),
+                shift: self.graph.input.shift.clone(),
+            }),
+            Kind::Dense(weights) if self.suits_winograd(weights, input, output) => {
+                self.winograd(weights, input, output)
+            }
+            Kind::Dense(weights) => {
+                let residual = step.residual.map(|r| &self.places[r]);
+                self.direct(weights, input, output, residual)
+            }
+            Kind::Depthwise(weights) => {
+                let offsets = [self.packer.depthwise(weights), self.packer.bias(weights)];
+                let window = [weights.stride, weights.padding];
+                Work::Depthwise(Depthwise::new(
+                    self.kernels,
+                    [weights.kernel, window, offsets],
+                    output.width,
+                ))
+            }
+            Kind::GlobalAvgPool => Work::Average(Average {
+                kernel: [input.height, input.width],
+                stride: 1,
+            }),
+            Kind::AvgPool { kernel, stride } => Work::Average(Average {
+                kernel: [*kernel; 2],
+                stride: *stride,
+            }),
+            Kind::Concat => Work::Concat,
+            Kind::Shortcut(shortcut) => Work::Shortcut(*shortcut),
+        };
+        Task {
+            work,
+            inputs: step.inputs.clone(),
+            residual: step.residual,
+            output: step.output,
+            clamp: step.clamp,
+        }
+    }
+
+    fn suits_winograd(&self, weights: &Weights, input: &Place, output: &Place) -> bool {
+        let half = self.kernels.lanes / 2;
+        self.options.winograd
+            && (weights.kernel, weights.stride, weights.padding) == ([3, 3], 1, 1)
+            && input.channels >= half
+            && output.channels >= half
+            && output.height.min(output.width) >= 4
+    }
+
+    fn winograd(&mut self, weights: &Weights, input: &Place, output: &Place) -> Work {
+        let lanes = self.kernels.lanes;
+        let (blocks, out) = (input.blocks(lanes), output.blocks(lanes));
+        let per_image = output.height.div_ceil(4) * output.width.div_ceil(4);
+        let tiles = Winograd::tiles(blocks + out, lanes).min(per_image * self.chunk);
+        let threads = self.options.threads.get();
+        // A single image with few tiles is shared out by channels: then there have to be groups enough.
+        let most = if Winograd::shares_channels(per_image, threads) {
+            (out / threads).max(1)
+        } else {
+            out
+        };
+        let most = best_group(self.kernels, tiles, out, 1).min(most);
+        let (groups, frequency) = self.packer.winograd(weights, input.channels, most);
+        let winograd = Winograd {
+            groups,
+            frequency,
+            bias: self.packer.bias(weights),
+            zeros: self.packer.zeros(most),
+            tiles,
+            cuts: Cuts::new(self.kernels, 1, 1..=tiles),
+            steps: [step(blocks, tiles, lanes), step(out, tiles, lanes)],
+        };
+        self.workspace = self.workspace.max(winograd.workspace());
+        Work::Winograd(winograd)
+    }
+
+    fn direct(&mut self, weights: &Weights, input: &Place, output: &Place, residual: Option<&Place>) -> Work {
+        let all = || [input, output].into_iter().chain(residual);
+        let pointwise = weights.kernel == [1, 1] && weights.stride == 1 && weights.padding == 0;
+        let side_by_side = |p: &Place| {
+            p.home == Home::Scratch && p.image == self.kernels.lanes && (p.height, p.width) == (1, 1)
+        };
+        let (walk, widths) = if pointwise && all().all(side_by_side) {
+            (Walk::Images, 1..=self.chunk)
+        } else {
+            let whole = pointwise && all().all(|p| p.border == 0);
+            let merged = if whole { merged_rows(output) } else { 1 };
+            (Walk::Rows(merged), output.width * merged..=output.width * merged)
+        };
+        let blocks = output.blocks(self.kernels.lanes);
+        let most = best_group(self.kernels, *widths.end(), blocks, weights.stride);
+        Work::Direct(Direct {
+            walk,
+            kernel: weights.kernel,
+            stride: weights.stride,
+            padding: weights.padding,
+            groups: self.packer.dense(weights, input.channels, most),
+            bias: self.packer.bias(weights),
+            cuts: Cuts::new(self.kernels, weights.stride, widths),
+        })
+    }
+}
+
+/// How many rows make a long one; it divides the height.
+fn merged_rows(place: &Place) -> usize {
+    let long = |rows: &usize| place.height.is_multiple_of(*rows) && rows * place.width >= LONG_ROW;
+    (1..=place.height).find(long).unwrap_or(place.height)
+}

@@ -1,0 +1,218 @@
+use std::sync::Arc;
+
+use snafu::{OptionExt, ensure};
+
+use crate::error::{BatchSnafu, EngineError, IndexSnafu, KindSnafu, MissingSnafu, PixelsSnafu};
+use crate::graph::SegmentId;
+use crate::images::Images;
+use crate::kernel::{Addresses, Buffers, Job, Place, Program, Rows, Threads};
+use crate::plan::{Outline, Plan, SegmentOutline};
+use crate::shape::Shape;
+
+/// The memory and the threads of a plan. Running it allocates nothing.
+pub struct Session {
+    program: Arc<Program>,
+    outline: Arc<Outline>,
+    buffers: Buffers,
+    addresses: Addresses,
+    threads: Threads,
+    /// By segment and image of the batch: whether its outputs are there.
+    done: Vec<Vec<bool>>,
+    /// By image of the batch; false between calls.
+    seen: Vec<bool>,
+}
+
+impl Session {
+    pub(crate) fn new(plan: &Plan, threads: usize) -> Result<Self, EngineError> {
+        let program = Arc::clone(&plan.program);
+        let max_batch = program.sizes().max_batch;
+        Ok(Self {
+            buffers: program.buffers(threads),
+            addresses: Addresses::with_capacity(threads),
+            threads: Threads::new(threads)?,
+            done: vec![vec![false; max_batch]; plan.outline.segments.len()],
+            seen: vec![false; max_batch],
+            outline: Arc::clone(&plan.outline),
+            program,
+        })
+    }
+
+    /// Runs a segment on all of `count` images; images behind them are forgotten.
+    pub fn run(&mut self, segment: SegmentId, images: Images, count: usize) -> Result<(), EngineError> {
+        self.check(segment, images, count)?;
+        self.compute(segment, images, Rows::Range(0, count))?;
+        if let Some(done) = self.done.get_mut(segment.0) {
+            done[count..].fill(false);
+        }
+        Ok(())
+    }
+
+    /// Runs a segment on the images at `rows`, each at most once, of `count` images.
+    pub fn run_rows(
+        &mut self,
+        segment: SegmentId,
+        images: Images,
+        count: usize,
+        rows: &[usize],
+    ) -> Result<(), EngineError> {
+        self.check(segment, images, count)?;
+        let mut wrong = None;
+        for &row in rows {
+            if row >= count || std::mem::replace(&mut self.seen[row], true) {
+                wrong = Some(row);
+                break;
+            }
+        }
+        self.seen[..count].fill(false);
+        if let Some(index) = wrong {
+            return IndexSnafu {
+                what: "an image, given once,",
+                index,
+                count,
+            }
+            .fail();
+        }
+        self.compute(segment, images, Rows::Pick(rows))
+    }
+
+    /// A vector that a segment has put out for an image of the batch.
+    pub fn vector(&self, segment: SegmentId, output: usize, row: usize) -> Result<&[f32], EngineError> {
+        let (place, shape) = self.output(segment, output, row)?;
+        let Shape::Vector(length) = shape else {
+            return KindSnafu {
+                output,
+                found: "map; read it with `map`",
+            }
+            .fail();
+        };
+        Ok(&self.buffers.kept()[place.offset + row * place.image..][..length])
+    }
+
+    /// Shape of an output: channels, height and width of a map, or one length.
+    pub fn shape(&self, segment: SegmentId, output: usize) -> Result<Vec<usize>, EngineError> {
+        Ok(match self.declared(segment, output)?.1 {
+            Shape::Map(shape) => shape.to_vec(),
+            Shape::Vector(length) => vec![length],
+        })
+    }
+
+    /// Copies a map that a segment has put out for an image of the batch, as `[channels, height, width]`.
+    pub fn map(
+        &self,
+        segment: SegmentId,
+        output: usize,
+        row: usize,
+        to: &mut [f32],
+    ) -> Result<(), EngineError> {
+        let (place, shape) = self.output(segment, output, row)?;
+        let Shape::Map([channels, height, width]) = shape else {
+            return KindSnafu {
+                output,
+                found: "vector; read it with `vector`",
+            }
+            .fail();
+        };
+        let expected = channels * height * width;
+        ensure!(
+            to.len() == expected,
+            PixelsSnafu {
+                count: 1_usize,
+                values: to.len(),
+                expected
+            }
+        );
+        let lanes = self.program.lanes();
+        let from = &self.buffers.kept()[place.offset + row * place.image..];
+        for (index, value) in to.iter_mut().enumerate() {
+            let (channel, y, x) = (index / (height * width), index / width % height, index % width);
+            let pixel = (y + place.border) * place.row + (x + place.border) * lanes;
+            *value = from[channel / lanes * place.block + pixel + channel % lanes];
+        }
+        Ok(())
+    }
+
+    /// Bytes of the session's own memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.buffers.bytes()
+    }
+
+    fn segment(&self, segment: SegmentId) -> Result<&SegmentOutline, EngineError> {
+        let count = self.outline.segments.len();
+        let index = segment.0;
+        self.outline.segments.get(index).context(IndexSnafu {
+            what: "segment",
+            index,
+            count,
+        })
+    }
+
+    fn declared(&self, segment: SegmentId, output: usize) -> Result<(&Place, Shape), EngineError> {
+        let outputs = &self.segment(segment)?.outputs;
+        let count = outputs.len();
+        let (place, shape) = *outputs.get(output).context(IndexSnafu {
+            what: "output",
+            index: output,
+            count,
+        })?;
+        Ok((&self.program.places()[place], shape))
+    }
+
+    fn output(&self, segment: SegmentId, output: usize, row: usize) -> Result<(&Place, Shape), EngineError> {
+        let declared = self.declared(segment, output)?;
+        let done = self.done[segment.0].get(row).copied().unwrap_or(false);
+        let count = self.done[segment.0].iter().filter(|d| **d).count();
+        ensure!(
+            done,
+            IndexSnafu {
+                what: "results of image",
+                index: row,
+                count
+            }
+        );
+        Ok(declared)
+    }
+
+    fn check(&self, segment: SegmentId, images: Images, count: usize) -> Result<(), EngineError> {
+        self.segment(segment)?;
+        let max_batch = self.seen.len();
+        ensure!(count <= max_batch, BatchSnafu { count, max_batch });
+        let expected = count * self.outline.pixels;
+        ensure!(
+            images.len() == expected,
+            PixelsSnafu {
+                count,
+                values: images.len(),
+                expected
+            }
+        );
+        Ok(())
+    }
+
+    fn compute(&mut self, segment: SegmentId, images: Images, rows: Rows) -> Result<(), EngineError> {
+        let outline = self.segment(segment)?;
+        for &needed in &outline.needs {
+            if let Some(index) = (0..rows.len()).find(|i| !self.done[needed][rows.get(*i)]) {
+                let needs = self.outline.segments[needed].name.clone();
+                let segment = outline.name.clone();
+                return MissingSnafu {
+                    segment,
+                    row: rows.get(index),
+                    needs,
+                }
+                .fail();
+            }
+        }
+        let job = Job {
+            segment: segment.0,
+            pixels: images,
+            rows,
+        };
+        self.program
+            .run(&job, &mut self.buffers, &mut self.threads, &mut self.addresses)?;
+        for index in 0..rows.len() {
+            self.done[segment.0][rows.get(index)] = true;
+        }
+        Ok(())
+    }
+}
