@@ -38,13 +38,16 @@ pod() {
   k wait "pod/$name" --for=condition=Ready --timeout=60s >/dev/null
 }
 
-# load_start NODE POD IMAGES ARGUMENT...: a pod on NODE sends packed IMAGES.
+# load_start NODE POD IMAGES ARGUMENT...: a pod on NODE sends packed IMAGES; it has begun when this returns.
 load_start() {
   local node=$1 name=$2 images=$3
   shift 3
   # shellcheck disable=SC2153 # both are meant
   pod "$name" "$node" . load --url "http://$NAME-edge.$NS.svc/v2/models/$NAME" --progress "$@"
   k attach -i "$name" <"$WORK/$images" >/dev/null 2>&1 &
+  # What a test does next may cut the connection that brings the images.
+  has_begun() { k logs "$name" | grep -q answered; }
+  eventually 60 "$name sends images" has_begun >&2
 }
 
 # load_end POD SECONDS: prints the summary, showing on the way how it goes.
