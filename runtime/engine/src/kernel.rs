@@ -32,7 +32,7 @@ pub(crate) use depthwise::Depthwise;
 pub(crate) use direct::{Cuts, Direct, Group, Walk, best_group};
 pub(crate) use frame::{Home, Place, Rows};
 pub(crate) use memory::Memory;
-pub(crate) use plain::{Average, Normalise};
+pub(crate) use plain::{Fold, Normalise, Pool};
 pub(crate) use program::{Addresses, Buffers, Job, Program, Sizes, Task, Work};
 pub(crate) use table::Kernels;
 pub(crate) use threads::Threads;

@@ -6,7 +6,7 @@ use snafu::{OptionExt, ensure};
 use crate::error::{BoundsSnafu, EngineError, MissingIsaSnafu};
 use crate::graph::Graph;
 use crate::kernel::{
-    Average, Cuts, Depthwise, Direct, Home, Kernels, Memory, Normalise, Place, Program, Sizes, Task, Walk,
+    Cuts, Depthwise, Direct, Fold, Home, Kernels, Memory, Normalise, Place, Pool, Program, Sizes, Task, Walk,
     Winograd, Work, best_group, step,
 };
 use crate::layout::{keep_vectors, lay_out};
@@ -175,14 +175,13 @@ impl Builder<'_> {
                     output.width,
                 ))
             }
-            Kind::GlobalAvgPool => Work::Average(Average {
+            Kind::GlobalAvgPool => Work::Pool(Pool {
+                fold: Fold::Mean,
                 kernel: [input.height, input.width],
                 stride: 1,
+                padding: 0,
             }),
-            Kind::AvgPool { kernel, stride } => Work::Average(Average {
-                kernel: [*kernel; 2],
-                stride: *stride,
-            }),
+            Kind::Pool(pool) => Work::Pool(*pool),
             Kind::Concat => Work::Concat,
             Kind::Shortcut(shortcut) => Work::Shortcut(*shortcut),
         };

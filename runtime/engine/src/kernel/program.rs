@@ -11,7 +11,7 @@ use super::depthwise::Depthwise;
 use super::direct::Direct;
 use super::frame::{Frame, Home, Part, Place, Rows};
 use super::memory::Memory;
-use super::plain::{self, Average, Normalise};
+use super::plain::{self, Normalise, Pool};
 use super::table::Kernels;
 use super::threads::{Member, Threads};
 use super::winograd::Winograd;
@@ -22,7 +22,7 @@ pub(crate) enum Work {
     Direct(Direct),
     Winograd(Winograd),
     Depthwise(Depthwise),
-    Average(Average),
+    Pool(Pool),
     Concat,
     Shortcut(Shortcut),
 }
@@ -187,7 +187,15 @@ impl Program {
                 depthwise.window(),
                 &[][..],
             ),
-            (Work::Average(average), Some(_)) => ([0; 2], 0, (average.kernel, average.stride), &[][..]),
+            // Squares are cut at the edges, so their padding needs no border; less than a square has to be cut off.
+            (Work::Pool(pool), Some(input)) => {
+                let reach = |length: usize, kernel: usize| (length - 1) * pool.stride + kernel;
+                return (pool.padding >= pool.kernel[0].min(pool.kernel[1])
+                    || reach(output.height, pool.kernel[0]) > input.height + 2 * pool.padding
+                    || reach(output.width, pool.kernel[1]) > input.width + 2 * pool.padding
+                    || input.channels != output.channels)
+                    .then_some("pools what is not there");
+            }
             (Work::Shortcut(shortcut), Some(_)) => ([0; 2], 0, ([1, 1], shortcut.stride), &[][..]),
             (Work::Concat, Some(_)) => ([0; 2], 0, ([1, 1], 1), &[][..]),
             _ => return Some("has no input, or one too many"),
@@ -368,7 +376,7 @@ impl Program {
                 Work::Direct(direct) => direct.run(frame, pair(), residual, task.clamp, part),
                 Work::Winograd(winograd) => winograd.run(frame, pair(), residual, task.clamp, part),
                 Work::Depthwise(depthwise) => depthwise.run(frame, pair(), residual, task.clamp, part),
-                Work::Average(average) => average.run(frame, pair(), part),
+                Work::Pool(pool) => pool.run(frame, pair(), part),
                 Work::Shortcut(shortcut) => shortcut.run(frame, pair(), part),
                 Work::Concat => {
                     let inputs = task.inputs.iter().map(|p| place(*p));

@@ -134,6 +134,33 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn pools_compute_what_they_say(
+        shape in [1_usize..20, 3..20, 3..20],
+        kernel in 1_usize..4,
+        stride in 1_usize..4,
+        padded in 0_usize..3,
+        threads in 1_usize..3,
+        seed: u64,
+    ) {
+        let mut b = Builder::new(shape, seed);
+        let padding = padded.min(kernel - 1);
+        let largest = b.graph.add(Op::MaxPool { kernel, stride, padding }, [Source::Image]);
+        let mean = b.graph.add(Op::AvgPool { kernel, stride }, [Source::Image]);
+        let whole = b.graph.add(Op::GlobalAvgPool, [largest]);
+        let segment = b.graph.end_segment("pools", [largest, mean, whole]);
+        let images = pixels(b.graph.input.values(), seed);
+        for isa in here() {
+            let mut session = Plan::compile(&b.graph, &options(isa, threads, true)).unwrap().session().unwrap();
+            session.run(segment, Images::Bytes(&images), 1).unwrap();
+            check(&session, &b.graph, segment, 0, &images, &format!("{isa:?}"));
+        }
+    }
+}
+
 #[test]
 fn bytes_and_floats_of_the_same_value_say_the_same() {
     let (graph, main, _) = meanet(12, [16, 32], 10, false, 7);
