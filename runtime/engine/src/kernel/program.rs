@@ -254,6 +254,10 @@ impl Buffers {
         self.kept.as_slice()
     }
 
+    pub(crate) fn kept_mut(&mut self) -> &mut [f32] {
+        self.kept.as_mut_slice()
+    }
+
     /// Bytes of all buffers.
     pub(crate) fn bytes(&self) -> usize {
         let own: usize = self.scratch.iter().chain(&self.workspace).map(Memory::len).sum();
