@@ -71,7 +71,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             ["logits"] => {
                 run(&mut session)?;
                 let rows = (0..batch).map(|row| session.vector(segment, 0, row));
-                println!("{}", serde_json::to_string(&rows.collect::<Result<Vec<_>, _>>()?)?);
+                println!(
+                    "{}",
+                    serde_json::to_string(&rows.collect::<Result<Vec<_>, _>>()?)?
+                );
             }
             [] => break,
             _ => return Err(format!("failed to obey {line}: write run N, or logits").into()),

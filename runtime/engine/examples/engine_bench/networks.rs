@@ -124,10 +124,7 @@ impl Builder {
     }
 
     fn norm(&mut self, name: &str, from: Source, channels: usize) -> Result<Source, Box<dyn Error>> {
-        let mut list = |of: &str, around| {
-            self.tensors
-                .take(&format!("{name}.{of}"), channels, around, 0.2)
-        };
+        let mut list = |of: &str, around| self.tensors.take(&format!("{name}.{of}"), channels, around, 0.2);
         let norm = BatchNorm {
             gamma: list("weight", 0.7)?,
             beta: list("bias", 0.0)?,
@@ -214,12 +211,7 @@ impl Builder {
                 let deep = [hidden, hidden, 3, stride, hidden];
                 y = self.conv(&format!("{name}.{layer}.0"), y, deep, true)?;
                 y = self.graph.add(Op::Relu6, [y]);
-                y = self.conv(
-                    &format!("{name}.{}", layer + 1),
-                    y,
-                    [hidden, out, 1, 1, 1],
-                    true,
-                )?;
+                y = self.conv(&format!("{name}.{}", layer + 1), y, [hidden, out, 1, 1, 1], true)?;
                 x = if stride == 1 && input == out {
                     self.graph.add(Op::Add, [y, x])
                 } else {
