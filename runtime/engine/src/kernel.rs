@@ -22,6 +22,7 @@ mod neon;
 mod plain;
 mod portable;
 mod program;
+mod shares;
 mod simd;
 mod table;
 mod threads;

@@ -191,6 +191,7 @@ impl Builder<'_> {
             residual: step.residual,
             output: step.output,
             clamp: step.clamp,
+            labour: labour(&step.kind, input, output),
         }
     }
 
@@ -254,6 +255,17 @@ impl Builder<'_> {
             bias: self.packer.bias(weights),
             cuts: Cuts::new(self.kernels, weights.stride, widths),
         })
+    }
+}
+
+/// Multiplications for an image; what only moves numbers takes about one for each.
+fn labour(kind: &Kind, input: &Place, output: &Place) -> usize {
+    let values = |place: &Place| place.channels * place.height * place.width;
+    match kind {
+        Kind::Dense(weights) | Kind::Depthwise(weights) => {
+            weights.weight.len() * output.height * output.width
+        }
+        _ => values(input).max(values(output)),
     }
 }
 
