@@ -1,9 +1,11 @@
 use std::future::Future;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use kube::Client;
 use meanet_crds::revision::MEANetRevisionSpec;
+use meanet_net::Compute;
 use snafu::ResultExt;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -40,8 +42,13 @@ impl Service {
         let stats = Arc::new(stats::Stats::new(slot.clone()));
         let compute = compute::Pool::start(threads, stats.metrics.queue.clone()).context(ThreadsSnafu)?;
         let client = client(args.authorities.as_deref(), |builder| builder)?;
-        let loader =
-            loading::Loader::open(&args.cache_dir, &args.store_url, client.clone()).context(CacheSnafu)?;
+        // Each compute thread runs requests of its own, alone.
+        let each = Compute {
+            threads: NonZeroUsize::MIN,
+            ..Compute::default()
+        };
+        let loader = loading::Loader::open(&args.cache_dir, &args.store_url, client.clone(), each)
+            .context(CacheSnafu)?;
         let mut damage = None;
         match loader.restore() {
             Ok(Some(active)) => {
