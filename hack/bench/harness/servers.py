@@ -138,7 +138,7 @@ def edge(
     kubeconfig.write_text(json.dumps(config))
     command = [setup.binary(), "edge", "--deployment", "bench", "--namespace", "bench", "--node", "edge", "--cache-dir", cache]
     command += ["--store-url", "http://127.0.0.1:9", "--cloud-url", cloud_url, "--listen", f"127.0.0.1:{port}"]
-    env = {"KUBECONFIG": str(kubeconfig), "MEANET_LOG": "error"}
+    env = {"KUBECONFIG": str(kubeconfig), "MEANET_LOG": "error,kube_client=off"}
     return serve(command, port, "/v2/models/bench/infer", setup.work / "edge.log", env)
 
 
