@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 use snafu::{OptionExt, ResultExt};
 
 use crate::card::{Block, Card};
-use crate::edge::{open, rows};
-use crate::resnet::{ResNet, pool};
+use crate::edge::open;
+use crate::lower::{Compute, Whole};
+use crate::resnet::ResNet;
 use crate::train::run::{TrainError, WeightsSnafu};
 use crate::train::schedule::Schedule;
 use crate::weights::{KeySnafu, Tensors, WeightsError, apply, encode, tensors_of};
@@ -95,17 +96,20 @@ pub fn retrain_head(
 ) -> Result<Vec<u8>, TrainError> {
     let images = &training.0;
     let (card, mut tensors) = open(main, Block::Main).context(WeightsSnafu)?;
-    let features = features(&card, tensors.clone(), images, device)?;
+    let frozen = tensors.clone();
+    let start = last_layer(&mut tensors)?;
+    let channels = start.get("weight").map_or(0, |weight| weight.shape[0]);
+    let features = features(&card, frozen, channels, images)?;
     let count = features.len();
     let batch_size = recipe.batch_size.clamp(1, count.max(1));
-    let Some(channels) = features.first().map(Vec::len) else {
+    if count == 0 {
         return Err(TrainError::Data {
             reason: "there are no images to train on".to_owned(),
         });
-    };
+    }
     let autodiff = device.clone().autodiff();
     let mut head = LinearConfig::new(channels, card.classes).init(&autodiff);
-    apply(&mut head, "the last layer", last_layer(&mut tensors)?).context(WeightsSnafu)?;
+    apply(&mut head, "the last layer", start).context(WeightsSnafu)?;
     let mut optimizer = SgdConfig::new()
         .with_momentum(Some(
             MomentumConfig::new()
@@ -170,27 +174,31 @@ fn last_layer(tensors: &mut Tensors) -> Result<Tensors, TrainError> {
         .collect()
 }
 
-/// What the last layer sees of each image, `[n][channels]`.
+/// What the last layer sees of each image, `[n][channels]`: the mean of the last map over its positions.
 fn features(
     card: &Card,
     tensors: Tensors,
+    channels: usize,
     images: &Images,
-    device: &Device,
 ) -> Result<Vec<Vec<f32>>, TrainError> {
-    let mut network = ResNet::new(card.backbone, card.classes, device);
+    let failed = |reason: String| TrainError::Data { reason };
+    let mut network = ResNet::new(card.backbone, card.classes, &Device::flex());
     apply(&mut network, "the main block", tensors).context(WeightsSnafu)?;
-    let network = network.fold();
-    let side = card.input.height;
-    let all: Vec<usize> = (0..images.len()).collect();
-    let mut features = Vec::with_capacity(all.len());
-    for batch in all.chunks(BATCH) {
-        let x = card
-            .input
-            .tensor(plain(images, batch, side), [side, side], device);
-        let found = rows(pool(network.features(x))).map_err(|e| TrainError::Data {
-            reason: e.to_string(),
-        })?;
-        features.extend(found);
+    let network = Whole::new("main block", &card.input, &network, Compute::default())
+        .map_err(|e| failed(e.to_string()))?;
+    // Of the layer itself, as backbones shrink their input differently.
+    let channels = channels.max(1);
+    let mut features = Vec::with_capacity(images.len());
+    for pixels in images.pixels.chunks((images.stride() * BATCH).max(1)) {
+        let (maps, logits) = network
+            .features(meanet_engine::Images::Bytes(pixels))
+            .map_err(|e| failed(e.to_string()))?;
+        let positions = (maps.len() / logits.len().max(1) / channels).max(1);
+        let mean = |map: &[f32]| map.iter().sum::<f32>() / positions as f32;
+        features.extend(
+            maps.chunks_exact(positions * channels)
+                .map(|maps| maps.chunks_exact(positions).map(mean).collect::<Vec<f32>>()),
+        );
     }
     Ok(features)
 }
