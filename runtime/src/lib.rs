@@ -13,5 +13,6 @@ mod metrics;
 pub mod protocol;
 pub mod report;
 pub mod retrain;
+pub mod server;
 pub mod shutdown;
 pub mod train;
