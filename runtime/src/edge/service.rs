@@ -1,5 +1,4 @@
 use std::future::Future;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
@@ -7,7 +6,6 @@ use kube::Client;
 use meanet_crds::revision::MEANetRevisionSpec;
 use meanet_net::Compute;
 use snafu::ResultExt;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -17,7 +15,8 @@ use super::live::Live;
 use super::twin::Follower;
 use super::{Args, CacheSnafu, Error, ThreadsSnafu, compute, http, loading, offload, stats};
 use crate::client::client;
-use crate::protocol::Intake;
+use crate::protocol::{Intake, Port};
+use crate::server::{self, Listener};
 
 /// One edge: what answers requests, and what brings revisions into service. It needs no cluster; [`Service::follower`] ties
 /// it to a twin, [`Service::bring`] does by hand what a twin's wish does.
@@ -38,17 +37,16 @@ impl Service {
             .compute_threads
             .or_else(|| available_parallelism().ok().map(std::num::NonZero::get))
             .unwrap_or(1);
+        let room = args.max_queue.unwrap_or(compute::ROOM * threads);
         let slot = Slot::default();
         let stats = Arc::new(stats::Stats::new(slot.clone()));
-        let compute = compute::Pool::start(threads, stats.metrics.queue.clone()).context(ThreadsSnafu)?;
+        let compute =
+            compute::Pool::start(threads, room, stats.metrics.queue.clone()).context(ThreadsSnafu)?;
         let client = client(args.authorities.as_deref(), |builder| builder)?;
-        // Each compute thread runs requests of its own, alone.
-        let each = Compute {
-            threads: NonZeroUsize::MIN,
-            ..Compute::default()
-        };
-        let loader = loading::Loader::open(&args.cache_dir, &args.store_url, client.clone(), each)
-            .context(CacheSnafu)?;
+        // Each compute thread runs batches of its own, alone.
+        let each = Compute::one_of(usize::MAX).with_batches_of(compute::MAX_BATCH);
+        let loader =
+            loading::Loader::open(&args.cache_dir, &args.store_url, client, each).context(CacheSnafu)?;
         let mut damage = None;
         match loader.restore() {
             Ok(Some(active)) => {
@@ -68,10 +66,14 @@ impl Service {
         let edge = Arc::new(Edge {
             model: args.deployment.clone(),
             slot: slot.clone(),
-            intake: Intake::default(),
             compute,
+            cloud: offload::Cloud::new(
+                &args.node,
+                &args.cloud_url,
+                args.authorities.clone(),
+                stats.metrics.clone(),
+            )?,
             stats,
-            cloud: offload::Cloud::new(client, &args.cloud_url),
         });
         Ok(Self {
             edge,
@@ -103,13 +105,20 @@ impl Service {
         self.live.load(name, spec).await.map_err(|e| e.to_string())
     }
 
-    /// Answers requests until `token` is cancelled and those under way are answered.
+    /// Answers requests that come to the listeners until `token` is cancelled and those under way are answered.
     pub fn server(
         &self,
-        listener: TcpListener,
+        listeners: Vec<Listener>,
         token: CancellationToken,
     ) -> impl Future<Output = ()> + Send + 'static {
-        http::serve(listener, Arc::clone(&self.edge), token)
+        let port = Port {
+            model: Arc::clone(&self.edge),
+            intake: Intake::default(),
+        };
+        async move {
+            port.model.cloud.greet();
+            server::serve(listeners, http::routes(port.clone()), port, token).await;
+        }
     }
 
     /// Follows the twin that `args` name until `token` is cancelled.
