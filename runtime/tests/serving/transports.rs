@@ -246,7 +246,7 @@ async fn what_is_wrong_in_binary_is_named() {
         ("a negative length", good.body.clone(), "-1".to_owned(), "application/json", "Inference-Header"),
         ("a huge length", good.body.clone(), "99999999999999999999".to_owned(), "application/json", "Inference-Header"),
         ("a length past the end", good.body.clone(), length(good.body.len() + 1), "application/json", "Inference-Header"),
-        ("a length within the JSON", good.body.clone(), length(json - 5), "application/json", "body"),
+        ("a length within the JSON", good.body.clone(), length(json - 5), "application/json", "inputs[0]"),
         ("a length past the JSON", good.body.clone(), length(json + 5), "application/json", "body"),
         ("bytes missing", good.body[..good.body.len() - 1].to_vec(), length(json), "application/json", "binary_data_size"),
         ("bytes left", [&good.body[..], b"x"].concat(), length(json), "application/json", "body"),

@@ -4,8 +4,25 @@ use serde_json::{Value, json};
 use super::*;
 use crate::protocol::{Data, Datatype, InferRequest, InferResponse, Requested, Tensor};
 
+/// Reads the request with its fields in both orders: data before its type, and after it.
 fn read(value: &Value) -> Result<InferRequest, String> {
-    read_request(value.to_string().as_bytes(), None).map_err(|e| e.message)
+    let sorted = value.to_string();
+    let read = |text: &str| read_request(text.as_bytes(), None).map_err(|e| e.message);
+    let Some((data, rest)) = sorted
+        .strip_prefix("{\"inputs\":[{")
+        .and_then(|text| text.split_once(",\"datatype\""))
+    else {
+        return read(&sorted);
+    };
+    let (rest, end) = rest.split_once('}').unwrap();
+    let late = read(&format!("{{\"inputs\":[{{\"datatype\"{rest},{data}}}{end}"));
+    let early = read(&sorted);
+    let without_place = |read: &Result<InferRequest, String>| {
+        read.clone().map_err(|e| e.split(" at line").next().unwrap_or_default().to_owned())
+    };
+    let (a, b) = (without_place(&early), without_place(&late));
+    assert!(a == b || (a.is_err() && b.is_err()), "{a:?} and {b:?}");
+    late
 }
 
 fn tensor(datatype: &str, shape: &Value, data: &Value) -> Value {
@@ -43,6 +60,9 @@ fn fields_may_come_in_any_order() {
             binary: Some(true)
         }]
     );
+    let early = r#"{"inputs": [{"data": [1, 256], "shape": [2], "name": "image", "datatype": "UINT8"}]}"#;
+    let error = read_request(early.as_bytes(), None).unwrap_err();
+    assert!(error.message.contains("inputs[0].data[1]: 256 is not a whole number"), "{}", error.message);
     for (numbers, datatype) in [("[0.5]", "UINT8"), ("[300]", "UINT8"), ("[1]", "BYTES"), ("[true]", "FP32x")] {
         let text = format!(
             r#"{{"inputs": [{{"data": {numbers}, "shape": [1], "name": "image", "datatype": "{datatype}"}}]}}"#
