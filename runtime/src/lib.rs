@@ -5,6 +5,7 @@ pub mod cloud;
 pub mod dataset;
 pub mod edge;
 pub mod eval;
+pub mod experiment;
 pub mod import;
 pub mod infer;
 pub mod load;
