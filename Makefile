@@ -60,11 +60,16 @@ drift: ## Fail where manifests/crd or docs/api.md is not what the types say
 lint: ## Formatting, clippy, shellcheck
 	cargo fmt --all --check
 	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
-	shellcheck -x .ci/run hack/images hack/crd-drift hack/data hack/rustc-static hack/venv hack/bench/run e2e/run e2e/demo e2e/lib/*.sh e2e/tests/*.sh
+	shellcheck -x .ci/run hack/images hack/crd-drift hack/data hack/reproduce hack/rustc-static hack/venv hack/bench/run e2e/run e2e/demo e2e/lib/*.sh e2e/tests/*.sh
 
 .PHONY: data
 data: ## Fetch the official CIFAR-100 archive, checksum verified
 	hack/data
+
+.PHONY: reproduce
+reproduce: ## Measure what the method is worth: docs/results.md and plots. TRAIN=1 trains everything first; see hack/reproduce
+	cargo build $(CARGO_FLAGS) --bin meanet
+	hack/reproduce
 
 .PHONY: cluster-up
 cluster-up: ## Make a cluster of one cloud node and two edge nodes
