@@ -13,8 +13,18 @@ use meanet_engine::{Conv2d, Graph, Images, Input, Isa, Linear, Op, Options, Plan
 use meanet_method::{
     ExtensionRule, HardClasses, Routing, Score, WhenUnavailable, after_main, local_answer,
 };
+use meanet_net::InputSpec;
+use meanet_runtime::protocol::{images, json};
 
-const CASES: [&str; 5] = ["resnet-avx2", "resnet-portable", "mobile-avx2", "mobile-portable", "route"];
+const CASES: [&str; 7] = [
+    "resnet-avx2",
+    "resnet-portable",
+    "mobile-avx2",
+    "mobile-portable",
+    "route",
+    "json_floats",
+    "json_bytes",
+];
 const CLASSES: usize = 100;
 /// Images that a case of routing answers.
 const ROUTED: usize = 1000;
@@ -36,6 +46,8 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             infer(network, isa, times)?;
         }
         None if case == "route" => route(times)?,
+        None if case == "json_floats" => decode("FP32", ".5", times)?,
+        None if case == "json_bytes" => decode("UINT8", "", times)?,
         None => return Err(format!("failed to find the case {case}").into()),
     }
     Ok(ExitCode::SUCCESS)
@@ -157,6 +169,22 @@ fn route(times: usize) -> Result<(), Box<dyn Error>> {
             }
             black_box(read);
         }
+    }
+    Ok(())
+}
+
+/// Reads a request of one image, whose numbers end with `tail`.
+fn decode(datatype: &str, tail: &str, times: usize) -> Result<(), Box<dyn Error>> {
+    let pixels = numbers(3 * 32 * 32, 5);
+    let data: Vec<String> = pixels.iter().map(|v| format!("{}{tail}", (v * 127.0 + 127.0) as u8)).collect();
+    let body = format!(
+        r#"{{"inputs": [{{"name": "image", "datatype": "{datatype}", "shape": [1, 3, 32, 32], "data": [{}]}}]}}"#,
+        data.join(", ")
+    );
+    let spec = InputSpec::cifar100();
+    for _ in 0..times {
+        let request = json::read_request(black_box(body.as_bytes()), None).map_err(|e| e.message)?;
+        black_box(images::batch(request.inputs, &spec).map_err(|e| e.message)?);
     }
     Ok(())
 }
