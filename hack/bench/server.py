@@ -79,7 +79,8 @@ def compare(setup: Setup, tier: str, part: str, python: str) -> dict[str, object
         "best_peer": best,
         **summary(found, best),
         "memory_mb": memory,
-        "memory_ratio": memory[best]["peak_mb"] / memory["meanet"]["peak_mb"],
+        # The smallest setting of the peer: memory is no price of its speed.
+        "memory_ratio": min(memory[name]["peak_mb"] for name in settings) / memory["meanet"]["peak_mb"],
         "first_answer_ms": {name: spread(values) for name, values in first.items()},
     }
 
@@ -106,6 +107,8 @@ def summary(found: dict[str, list[dict[str, float]]], peer: str) -> dict[str, ob
     ratios = {}
     for figure, more in FIGURES.items():
         mine, theirs = ([r[figure] for r in found[name]] for name in (ours, peer))
+        if more and not all(mine + theirs):
+            raise RuntimeError(f"failed to compare: a server answered nothing in a round: {found}")
         ratios[figure] = ratio(mine, theirs) if more else ratio(theirs, mine)
     return {
         "servers": {name: {figure: spread([r[figure] for r in rows]) for figure in FIGURES} | {"failed": sum(r["failed"] for r in rows)} for name, rows in found.items()},

@@ -32,9 +32,7 @@ impl Kind {
         let length = match text(LENGTH_HEADER) {
             None => None,
             Some(value) => Some(value.ok().and_then(|v| v.trim().parse().ok()).ok_or_else(|| {
-                ApiError::malformed(
-                    "Inference-Header-Content-Length: give the bytes of JSON before the binary data",
-                )
+                ApiError::malformed("Inference-Header-Content-Length: give the bytes of JSON before the binary data")
             })?),
         };
         let plain = text(CONTENT_TYPE.as_str())
@@ -52,9 +50,7 @@ impl Kind {
             "image/png" | "image/jpeg" => Ok(Self::Image),
             _ => Err(ApiError::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                format!(
-                    "Content-Type: {plain:?} is not taken; send application/json, image/png or image/jpeg"
-                ),
+                format!("Content-Type: {plain:?} is not taken; send application/json, image/png or image/jpeg"),
             )),
         }
     }
@@ -184,13 +180,12 @@ pub fn routes<M: Model>(port: Port<M>) -> BoxedFilter<(Response,)> {
         .and_then(|port: Port<M>| async move {
             answer(port.model.ready().map(|()| json(&json!({"ready": true}))))
         });
-    let model =
-        target()
-            .and(warp::get())
-            .and(with.clone())
-            .and_then(|target: Target, port: Port<M>| async move {
-                answer(port.model.describe(&target).map(|described| json(&described)))
-            });
+    let model = target()
+        .and(warp::get())
+        .and(with.clone())
+        .and_then(|target: Target, port: Port<M>| async move {
+            answer(port.model.describe(&target).map(|described| json(&described)))
+        });
     let model_ready = target_then("ready").and(warp::get()).and(with).and_then(
         |target: Target, port: Port<M>| async move {
             let ready = port.model.check(&target);

@@ -76,12 +76,11 @@ impl Description {
         outputs: &[(&'static str, &'static str, Vec<i64>)],
     ) -> Self {
         let side = |pixels: usize| i64::try_from(pixels).unwrap_or(-1);
-        let described =
-            |(name, datatype, shape): &(&'static str, &'static str, Vec<i64>)| TensorDescription {
-                name,
-                datatype,
-                shape: shape.clone(),
-            };
+        let described = |(name, datatype, shape): &(&'static str, &'static str, Vec<i64>)| TensorDescription {
+            name,
+            datatype,
+            shape: shape.clone(),
+        };
         Self {
             name: name.to_owned(),
             versions: vec![version.to_owned()],
