@@ -18,7 +18,7 @@ pub mod what_if;
 mod calibrated;
 mod figures;
 mod page;
-mod plot;
+pub(crate) mod plot;
 mod setting;
 mod stored;
 

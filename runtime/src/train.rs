@@ -5,19 +5,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use meanet_data::{Source, Training, split};
+use meanet_data::{Augmentation, Source, Training, split};
 use meanet_method::ExtensionRule;
 use meanet_net::evaluate::{by_entropy, outputs};
 use meanet_net::train::{
-    Backend, Classifier, ExtensionRecipe, Recipe, Run, Stage, select_by_gain, select_hard_classes,
-    train_classifier, train_extension,
+    Backend, Classifier, Decay, Distillation, Examples, ExtensionRecipe, Lessons, Recipe, Run, Stage,
+    Teacher, select_by_gain, select_hard_classes, train_classifier, train_extension,
 };
 use meanet_net::{
     Backbone, Block, CloudNetwork, EdgeBlobs, EdgeNetwork, InputSpec, Manifest, ManifestEvaluation,
     ModelBlobs, Variant, read_card,
 };
 use serde::{Deserialize, Serialize};
-use tracing::info;
+use tracing::{info, warn};
+
+mod curves;
+mod measure;
 
 /// Trains the blocks of a model, one after the other.
 #[derive(Debug, Subcommand)]
@@ -30,6 +33,8 @@ pub enum Command {
     Extension(ExtensionArgs),
     /// Put trained blocks into one folder, with a manifest.
     Package(PackageArgs),
+    /// Measure memory and speed of training adaptive and extension block against the whole network.
+    Measure(measure::Args),
 }
 
 #[derive(Debug, Args)]
@@ -37,7 +42,7 @@ struct DataArgs {
     /// Data set: cifar-100-binary.tar.gz, a .bin file of its records, or a folder of images. Without one the project draws its own.
     #[arg(long, env = "MEANET_DATA")]
     data: Option<PathBuf>,
-    /// What computes: flex, or torch where it was built in.
+    /// What computes: flex, or torch or cuda where they were built in.
     #[arg(long, default_value = "flex")]
     backend: Backend,
     /// Seed of everything random.
@@ -56,9 +61,21 @@ pub struct ClassifierArgs {
     /// Folder of the run; a run that was stopped goes on.
     #[arg(long)]
     out: PathBuf,
-    /// Run of a narrower network of the same depth to begin with.
+    /// Run or blob of a network of the same depth to begin with; a narrower one is widened.
     #[arg(long)]
     start: Option<PathBuf>,
+    /// Network to learn from besides the labels: a run, a blob of this project, or a CIFAR `ResNet` as safetensors with `PyTorch` names.
+    #[arg(long)]
+    teacher: Option<PathBuf>,
+    /// Weight of the teacher against the labels.
+    #[arg(long, default_value_t = 0.9, requires = "teacher")]
+    teacher_share: f32,
+    /// Logits of both are divided by this before they are compared.
+    #[arg(long, default_value_t = 4.0, requires = "teacher")]
+    temperature: f32,
+    /// Versions of each image that the teacher is asked about, in turns; without it each epoch has a version of its own.
+    #[arg(long, requires = "teacher")]
+    teacher_views: Option<usize>,
     /// Epochs at each image size, as side:epochs; smaller images are cheaper.
     #[arg(long, default_value = "16:4,24:2,32:2", value_delimiter = ',', value_parser = stage)]
     stages: Vec<Stage>,
@@ -73,10 +90,25 @@ pub struct ClassifierArgs {
     /// Share of the run during which the rate climbs.
     #[arg(long, default_value_t = 0.2)]
     warm_up: f64,
+    /// How the rate falls then: cosine, or steps as in the paper.
+    #[arg(long, default_value = "cosine")]
+    decay: Decay,
     #[arg(long, default_value_t = 5e-4)]
     weight_decay: f32,
     #[arg(long, default_value_t = 0.1)]
     label_smoothing: f32,
+    /// Decay a step of the moving average of the weights; 0 gives the last weights.
+    #[arg(long, default_value_t = 0.998)]
+    average: f64,
+    /// Side of the square that is blanked in each image; 0 for none.
+    #[arg(long, default_value_t = 0)]
+    cutout: usize,
+    /// Brightness, contrast and saturation change by up to this share.
+    #[arg(long, default_value_t = 0.0)]
+    colour: f32,
+    /// Largest standard deviation of noise added, in 0..255.
+    #[arg(long, default_value_t = 0.0)]
+    noise: f32,
 }
 
 /// See the help of each argument.
@@ -106,6 +138,18 @@ pub struct ExtensionArgs {
     /// Versions of each image to keep main features of.
     #[arg(long, default_value_t = 2)]
     views: usize,
+    /// Network to learn from besides the labels, such as the cloud's: a run, a blob, or a CIFAR `ResNet` with `PyTorch` names.
+    #[arg(long)]
+    teacher: Option<PathBuf>,
+    /// Weight of the teacher against the labels.
+    #[arg(long, default_value_t = 0.9, requires = "teacher")]
+    teacher_share: f32,
+    /// Logits of both are divided by this before they are compared.
+    #[arg(long, default_value_t = 4.0, requires = "teacher")]
+    temperature: f32,
+    /// Decay a step of the moving average of the weights; 0 gives the last weights.
+    #[arg(long, default_value_t = 0.998)]
+    average: f64,
 }
 
 /// See the help of each argument.
@@ -146,6 +190,7 @@ pub fn run(command: &Command) -> Result<(), Box<dyn Error>> {
         Command::Main(args) | Command::Cloud(args) => classifier(args),
         Command::Extension(args) => extension(args),
         Command::Package(args) => package(args),
+        Command::Measure(args) => measure::run(args),
     }
 }
 
@@ -200,37 +245,64 @@ fn classes(training: &Training) -> usize {
 
 fn classifier(args: &ClassifierArgs) -> Result<(), Box<dyn Error>> {
     let input = InputSpec::cifar100();
+    let device = args.data.backend.device()?;
     let parts = read(&args.data, &input)?;
+    let classes = classes(&parts.training);
+    let start = args.start.as_deref().map(network).transpose()?;
+    let teacher = args
+        .teacher
+        .as_deref()
+        .map(|path| -> Result<_, Box<dyn Error>> { Ok(Teacher::load(&network(path)?, classes, &device)?) })
+        .transpose()?;
     let recipe = Recipe {
-        backbone: args.backbone,
-        classes: classes(&parts.training),
-        input,
         stages: args.stages.clone(),
         epoch_images: args.epoch_images,
         batch_size: args.batch_size,
         learning_rate: args.learning_rate,
         warm_up: args.warm_up,
+        decay: args.decay,
         weight_decay: args.weight_decay,
         label_smoothing: args.label_smoothing,
+        augmentation: Augmentation {
+            cutout: args.cutout,
+            colour: args.colour,
+            noise: args.noise,
+            ..Augmentation::default()
+        },
+        average: (args.average > 0.0).then_some(args.average),
+        distillation: teacher.as_ref().map(|teacher| Distillation {
+            teacher: teacher.digest().to_owned(),
+            temperature: args.temperature,
+            share: args.teacher_share,
+            views: args.teacher_views,
+        }),
         seed: args.data.seed,
+        ..Recipe::new(args.backbone, classes, input)
     };
-    let start = args.start.as_deref().map(|run| {
-        Classifier::from_run(run)?
-            .blob(Block::Cloud)
-            .map_err(Box::<dyn Error>::from)
-    });
-    let start = start.transpose()?;
-    let run = Run::open(&args.out, &recipe)?;
-    let device = args.data.backend.device()?;
-    train_classifier(
-        &recipe,
-        start.as_deref(),
-        &parts.training,
-        &parts.selection,
-        &run,
-        &device,
-    )?;
+    let lessons = Lessons {
+        training: &parts.training,
+        holdout: &parts.selection,
+        start: start.as_deref(),
+        teacher: teacher.as_ref(),
+    };
+    let run = Run::open(&args.out, &recipe)?.watched(draw_curves);
+    train_classifier(&recipe, &lessons, &run, &device)?;
     Ok(())
+}
+
+/// The bytes of a network: the blob of a run where `path` is a folder, else the file.
+fn network(path: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
+    if path.is_dir() {
+        return Ok(Classifier::from_run(path)?.blob(Block::Cloud)?);
+    }
+    fs::read(path).map_err(|e| format!("failed to read {}: {e}", path.display()).into())
+}
+
+/// Draws the curves of a run anew. A run goes on without a picture.
+fn draw_curves(folder: &Path) {
+    if let Err(error) = curves::draw(folder) {
+        warn!(%error, "failed to draw the curves");
+    }
 }
 
 fn extension(args: &ExtensionArgs) -> Result<(), Box<dyn Error>> {
@@ -242,25 +314,41 @@ fn extension(args: &ExtensionArgs) -> Result<(), Box<dyn Error>> {
         let labels = &parts.selection.0.labels;
         Ok(select_hard_classes(&logits, labels, classes, args.hard_share))
     };
+    let device = args.data.backend.device()?;
+    let teacher = args
+        .teacher
+        .as_deref()
+        .map(|path| -> Result<_, Box<dyn Error>> { Ok(Teacher::load(&network(path)?, classes, &device)?) })
+        .transpose()?;
+    let outputs_wanted = if args.paper {
+        least_precise()?
+    } else {
+        (0..).take(classes).collect()
+    };
     let recipe = ExtensionRecipe {
-        outputs: if args.paper {
-            least_precise()?
-        } else {
-            (0..).take(classes).collect()
-        },
         epochs: args.epochs,
         batch_size: args.batch_size,
         learning_rate: args.learning_rate,
-        warm_up: 0.2,
-        weight_decay: 5e-4,
-        label_smoothing: 0.1,
         views: args.views,
+        average: (args.average > 0.0).then_some(args.average),
+        distillation: teacher.as_ref().map(|teacher| Distillation {
+            teacher: teacher.digest().to_owned(),
+            temperature: args.temperature,
+            share: args.teacher_share,
+            views: None,
+        }),
         adds_to_main: !args.paper,
         seed: args.data.seed,
+        ..ExtensionRecipe::new(outputs_wanted)
     };
-    let device = args.data.backend.device()?;
     let main = main.blob(Block::Main)?;
-    let trained = train_extension(&recipe, &main, None, &parts.training, &device)?;
+    let run = Run::open(&args.out, &recipe)?.watched(draw_curves);
+    let examples = Examples {
+        holdout: Some(&parts.selection),
+        teacher: teacher.as_ref(),
+        ..Examples::of(&parts.training)
+    };
+    let trained = train_extension(&recipe, &main, &examples, Some(&run), &device)?;
     let hard_classes = if args.paper {
         recipe.outputs.clone()
     } else {
@@ -272,7 +360,6 @@ fn extension(args: &ExtensionArgs) -> Result<(), Box<dyn Error>> {
         select_by_gain(&outputs(&edge, edge.outputs(), None, &parts.selection.0)?)?
     };
     info!(?hard_classes, "hard classes chosen");
-    fs::create_dir_all(&args.out)?;
     fs::write(args.out.join(ADAPTIVE), &trained.adaptive)?;
     fs::write(args.out.join(EXTENSION), &trained.extension)?;
     let report = ExtensionReport {

@@ -13,7 +13,7 @@ const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00
 
 /// How points are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mark {
+pub(crate) enum Mark {
     Line,
     Dashed,
     Dots,
@@ -21,21 +21,21 @@ pub(super) enum Mark {
 
 /// Points of one kind; those that are not finite are left out.
 #[derive(Clone, Debug)]
-pub(super) struct Series {
-    pub(super) name: String,
-    pub(super) mark: Mark,
-    pub(super) points: Vec<(f64, f64)>,
+pub(crate) struct Series {
+    pub(crate) name: String,
+    pub(crate) mark: Mark,
+    pub(crate) points: Vec<(f64, f64)>,
 }
 
 /// A chart.
 #[derive(Clone, Debug)]
-pub(super) struct Plot {
-    pub(super) title: String,
-    pub(super) x: String,
-    pub(super) y: String,
+pub(crate) struct Plot {
+    pub(crate) title: String,
+    pub(crate) x: String,
+    pub(crate) y: String,
     /// Ends of the y axis; without them those of the points.
-    pub(super) y_range: Option<(f64, f64)>,
-    pub(super) series: Vec<Series>,
+    pub(crate) y_range: Option<(f64, f64)>,
+    pub(crate) series: Vec<Series>,
 }
 
 /// An axis from data to pixels.
@@ -88,7 +88,7 @@ impl Axis {
 
 impl Plot {
     /// The chart as one `<svg>` element.
-    pub(super) fn svg(&self) -> String {
+    pub(crate) fn svg(&self) -> String {
         let finite = |series: &Series| -> Vec<(f64, f64)> {
             series
                 .points
@@ -183,7 +183,7 @@ fn draw(svg: &mut String, mark: Mark, colour: &str, points: &[(f64, f64)], x: &A
 }
 
 /// Text as HTML and SVG take it.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
