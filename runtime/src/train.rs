@@ -212,26 +212,32 @@ fn stage(text: &str) -> Result<Stage, String> {
 }
 
 /// Nine tenths to train on, a twentieth to choose by, a twentieth to measure on; always the same for the same data.
-struct Parts {
-    training: Training,
-    selection: Training,
-    measure: Training,
+pub(crate) struct Parts {
+    pub(crate) training: Training,
+    pub(crate) selection: Training,
+    pub(crate) measure: Training,
+}
+
+impl Parts {
+    /// Of all training images of a data set.
+    pub(crate) fn of(all: &Training) -> Result<Self, Box<dyn Error>> {
+        let part = all.0.len() / 20;
+        let mut parts = split(all, &[part, part], 0).into_iter();
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some(selection), Some(measure), Some(training)) => Ok(Self {
+                training,
+                selection,
+                measure,
+            }),
+            _ => Err("failed to split the data set".into()),
+        }
+    }
 }
 
 fn read(args: &DataArgs, input: &InputSpec) -> Result<Parts, Box<dyn Error>> {
     let source = Source::find(args.data.as_deref())?;
     info!("reading {}", source.describe());
-    let all = source.training(input.height, input.width)?;
-    let part = all.0.len() / 20;
-    let mut parts = split(&all, &[part, part], 0).into_iter();
-    match (parts.next(), parts.next(), parts.next()) {
-        (Some(selection), Some(measure), Some(training)) => Ok(Parts {
-            training,
-            selection,
-            measure,
-        }),
-        _ => Err("failed to split the data set".into()),
-    }
+    Parts::of(&source.training(input.height, input.width)?)
 }
 
 fn classes(training: &Training) -> usize {
@@ -252,7 +258,7 @@ fn classifier(args: &ClassifierArgs) -> Result<(), Box<dyn Error>> {
     let teacher = args
         .teacher
         .as_deref()
-        .map(|path| -> Result<_, Box<dyn Error>> { Ok(Teacher::load(&network(path)?, classes, &device)?) })
+        .map(|path| -> Result<_, Box<dyn Error>> { Ok(Teacher::load(&network(path)?, classes)?) })
         .transpose()?;
     let recipe = Recipe {
         stages: args.stages.clone(),
@@ -318,7 +324,7 @@ fn extension(args: &ExtensionArgs) -> Result<(), Box<dyn Error>> {
     let teacher = args
         .teacher
         .as_deref()
-        .map(|path| -> Result<_, Box<dyn Error>> { Ok(Teacher::load(&network(path)?, classes, &device)?) })
+        .map(|path| -> Result<_, Box<dyn Error>> { Ok(Teacher::load(&network(path)?, classes)?) })
         .transpose()?;
     let outputs_wanted = if args.paper {
         least_precise()?

@@ -1,5 +1,6 @@
 //! Training: the whole network once, in the cloud; adaptive and extension blocks again and again.
 
+mod adapt;
 mod average;
 mod backend;
 mod cache;
@@ -15,6 +16,7 @@ mod schedule;
 mod select;
 mod teacher;
 
+pub use adapt::{HeadRecipe, classifier_of, reestimate_norms, retrain_head};
 pub use backend::{Backend, BackendError};
 pub use classifier::{Classifier, EpochLine, Lessons, METRICS, train_classifier};
 pub use extension::{Examples, ExtensionRecipe, TrainedExtension, train_extension};

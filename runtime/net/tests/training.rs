@@ -6,8 +6,8 @@ use std::path::Path;
 
 use meanet_data::{Augmentation, Training, procedural};
 use meanet_net::train::{
-    Backend, Classifier, Distillation, EpochLine, Lessons, METRICS, Recipe, Run, Stage, Teacher, TrainError,
-    train_classifier,
+    Backend, Classifier, Distillation, EpochLine, Examples, ExtensionRecipe, Lessons, METRICS, Recipe, Run,
+    Stage, Teacher, TrainError, train_classifier, train_extension,
 };
 use meanet_net::{Block, InputSpec, digest};
 
@@ -168,11 +168,10 @@ fn settings_that_cannot_work_are_refused_by_name() {
 #[test]
 fn a_teacher_is_learned_from_and_bound_to_the_run() {
     let folder = tempfile::tempdir().unwrap();
-    let device = Backend::Flex.device().unwrap();
     let plain = recipe(2);
     let older = run(&plain, None, &folder.path().join("teacher")).unwrap();
     let bytes = older.blob(Block::Cloud).unwrap();
-    let teacher = Teacher::load(&bytes, CLASSES, &device).unwrap();
+    let teacher = Teacher::load(&bytes, CLASSES).unwrap();
     assert_eq!(teacher.digest(), digest(&bytes));
     let taught = Recipe {
         distillation: Some(Distillation {
@@ -189,7 +188,7 @@ fn a_teacher_is_learned_from_and_bound_to_the_run() {
         blob(&older),
         "the labels alone would have given the same"
     );
-    // Asked once about one version of each image, it is another training, but a stopped one still ends the same.
+    // Asked once about one version of each image, it is another training.
     let mut few = taught.clone();
     if let Some(how) = &mut few.distillation {
         how.views = Some(1);
@@ -201,9 +200,75 @@ fn a_teacher_is_learned_from_and_bound_to_the_run() {
         .unwrap()
         .to_string();
     assert!(error.contains("another teacher"), "{error}");
-    let error = Teacher::load(&bytes, CLASSES + 1, &device)
+    let error = Teacher::load(&bytes, CLASSES + 1).unwrap_err().to_string();
+    assert!(error.contains("classes"), "{error}");
+    assert!(Teacher::load(b"nothing", CLASSES).is_err());
+}
+
+fn extension_recipe(teacher: &Teacher) -> ExtensionRecipe {
+    ExtensionRecipe {
+        epochs: 2,
+        batch_size: 16,
+        average: Some(0.9),
+        distillation: Some(Distillation {
+            teacher: teacher.digest().to_owned(),
+            temperature: 4.0,
+            share: 0.5,
+            views: None,
+        }),
+        ..ExtensionRecipe::new((0..).take(CLASSES).collect())
+    }
+}
+
+#[test]
+fn an_extension_repeats_and_a_stopped_one_ends_as_an_unbroken_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let main = run(&recipe(0), None, &path("main"))
+        .unwrap()
+        .blob(Block::Main)
+        .unwrap();
+    let teacher = Teacher::load(&main, CLASSES).unwrap();
+    let recipe = extension_recipe(&teacher);
+    let (training, holdout) = (images(32, 1), images(16, 2));
+    let examples = Examples {
+        holdout: Some(&holdout),
+        teacher: Some(&teacher),
+        ..Examples::of(&training)
+    };
+    let device = Backend::Flex.device().unwrap();
+    let train = |examples: &Examples<'_>, run: Option<&Run>| {
+        let trained = train_extension(&recipe, &main, examples, run, &device).unwrap();
+        [digest(&trained.adaptive), digest(&trained.extension)]
+    };
+    let watched = Run::open(&path("whole"), &recipe).unwrap().watched(keep_state);
+    let whole = train(&examples, Some(&watched));
+    assert!(
+        lines(&path("whole"))
+            .iter()
+            .all(|line| line.holdout_accuracy.is_some())
+    );
+    assert_eq!(
+        train(&examples, None),
+        whole,
+        "a run keeps it, it changes nothing"
+    );
+    let stopped = Run::open(&path("whole.states/1"), &recipe).unwrap();
+    assert_eq!(train(&examples, Some(&stopped)), whole);
+    assert_eq!(lines(&path("whole.states/1")).len(), 2);
+
+    // A label that is half certain teaches something else.
+    let unsure = Examples {
+        confidences: &[0.5; 32],
+        ..examples
+    };
+    assert_ne!(train(&unsure, None), whole);
+    let nobody = Examples {
+        teacher: None,
+        ..examples
+    };
+    let error = train_extension(&recipe, &main, &nobody, None, &device)
         .unwrap_err()
         .to_string();
-    assert!(error.contains("classes"), "{error}");
-    assert!(Teacher::load(b"nothing", CLASSES, &device).is_err());
+    assert!(error.contains("another teacher"), "{error}");
 }

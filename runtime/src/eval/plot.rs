@@ -8,6 +8,8 @@ const LEFT: f64 = 56.0;
 const RIGHT: f64 = 130.0;
 const TOP: f64 = 28.0;
 const BOTTOM: f64 = 44.0;
+/// Of a chart that stands alone.
+const STYLE: &str = "text{font:11px system-ui,sans-serif;fill:#333}.title{font-weight:600;font-size:12.5px}.grid{stroke:#e5e5e5;stroke-width:1}";
 /// Told apart by most colour-blind readers (Okabe and Ito).
 const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
 
@@ -123,6 +125,20 @@ impl Plot {
         svg
     }
 
+    /// The chart as a file of its own, which brings its fonts and colours.
+    pub(crate) fn file(&self) -> String {
+        let head = format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{}\" height=\"{}\" ",
+            1.5 * WIDTH,
+            1.5 * HEIGHT
+        );
+        let whole = self.svg().replacen("<svg ", &head, 1);
+        let ground = format!(
+            "><style>{STYLE}</style><rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"#fff\"/><text class=\"title\""
+        );
+        whole.replacen("><text class=\"title\"", &ground, 1) + "\n"
+    }
+
     fn axes(&self, svg: &mut String, x: &Axis, y: &Axis) {
         let (bottom, right) = (HEIGHT - BOTTOM, WIDTH - RIGHT);
         let (ticks, decimals) = x.ticks();
@@ -233,6 +249,26 @@ mod tests {
                 "{svg}"
             );
         }
+    }
+
+    #[test]
+    fn a_file_of_its_own_says_what_it_is() {
+        let chart = Plot {
+            title: "t".to_owned(),
+            x: "x".to_owned(),
+            y: "y".to_owned(),
+            y_range: None,
+            series: Vec::new(),
+        };
+        let file = chart.file();
+        assert!(
+            file.starts_with("<svg xmlns=") && file.ends_with("</svg>\n"),
+            "{file}"
+        );
+        assert_eq!(
+            (file.matches("<style>").count(), file.matches("<svg").count()),
+            (1, 1)
+        );
     }
 
     #[test]

@@ -8,9 +8,14 @@
 )]
 
 mod bad_input;
+mod batching;
+mod connections;
 mod dead_cloud;
+mod other_cloud;
+mod overload;
 mod restart;
 mod shutdown;
 mod support;
 mod swap;
+mod transports;
 mod twin;

@@ -3,11 +3,11 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use meanet_data::{Augment, plain};
+use meanet_engine::Images;
 
-use crate::edge::rows;
 use crate::evaluate::top;
 use crate::input::InputSpec;
-use crate::resnet::ResNet;
+use crate::lower::Whole;
 use crate::train::extension::{Examples, ExtensionRecipe};
 use crate::train::recipe::seed_of;
 use crate::train::run::{DataSnafu, TrainError};
@@ -16,40 +16,20 @@ use crate::train::teacher::Teacher;
 /// Images that go through the main block together.
 const BATCH: usize = 128;
 
-/// The frozen main block: values in 0..255 go in, plain numbers come out, whatever computes them.
-pub(super) struct Frozen<'a> {
-    /// With folded batch norms.
-    pub(super) network: &'a ResNet,
-    pub(super) input: &'a InputSpec,
-    pub(super) device: &'a Device,
-}
-
-/// Of some images: features, `[n][c, side/4, side/4]` in one row, and logits, `[n][classes]`.
+/// What the main block makes of some images: features, `[n][c, side/4, side/4]` in one row, and logits, `[n][classes]`.
 struct Pass {
     features: Vec<f32>,
     logits: Vec<Vec<f32>>,
 }
 
-impl Frozen<'_> {
-    /// Runs `values`, `[n, 3, height, width]`.
-    fn pass(&self, values: Vec<f32>) -> Result<Pass, TrainError> {
-        let size = [self.input.height, self.input.width];
-        let features = self
-            .network
-            .features(self.input.tensor(values, size, self.device));
-        let logits = rows(self.network.logits(features.clone())).map_err(unusable)?;
-        let features = features
-            .into_data()
-            .try_to_vec()
-            .map_err(|e| unusable(format!("{e:?}")))?;
-        Ok(Pass { features, logits })
-    }
-}
-
-fn unusable(error: impl ToString) -> TrainError {
-    TrainError::Data {
-        reason: error.to_string(),
-    }
+/// Runs `values` in 0..255, `[n, 3, height, width]`.
+fn pass(main: &Whole, values: &[f32]) -> Result<Pass, TrainError> {
+    let (features, logits) = main
+        .features(Images::Floats(values))
+        .map_err(|e| TrainError::Data {
+            reason: e.to_string(),
+        })?;
+    Ok(Pass { features, logits })
 }
 
 /// The versions of all images, and what the frozen main block, and a teacher if there is one, make of them.
@@ -85,9 +65,9 @@ pub(super) struct CachedBatch {
 impl Cache {
     pub(super) fn new(
         recipe: &ExtensionRecipe,
-        main: &Frozen<'_>,
+        main: &Whole,
+        input: &InputSpec,
         examples: &Examples<'_>,
-        teacher: Option<&Teacher>,
     ) -> Result<Self, TrainError> {
         let images = &examples.training.0;
         let output = |class: u32| recipe.outputs.binary_search(&class).ok();
@@ -96,7 +76,7 @@ impl Cache {
             features: Vec::new(),
             added: Vec::new(),
             taught: Vec::new(),
-            pixel_stride: main.input.values(),
+            pixel_stride: input.values(),
             feature_stride: 0,
             outputs: recipe.outputs.len(),
             views: recipe.views.max(1),
@@ -105,7 +85,7 @@ impl Cache {
         if images.stride() != cache.pixel_stride {
             let reason = format!(
                 "images of {}×{} do not fit a main block that takes {}×{}",
-                images.height, images.width, main.input.height, main.input.width
+                images.height, images.width, input.height, input.width
             );
             return DataSnafu { reason }.fail();
         }
@@ -115,33 +95,34 @@ impl Cache {
             .collect();
         for chunk in wanted.chunks(BATCH) {
             let values = plain(images, chunk);
-            let pass = main.pass(values.clone())?;
+            let found = pass(main, &values)?;
             let kept: Vec<usize> = (0..chunk.len())
                 .filter(|&i| {
-                    output(images.labels[chunk[i]]).is_some() || output(top(&pass.logits[i]) as u32).is_some()
+                    output(images.labels[chunk[i]]).is_some()
+                        || output(top(&found.logits[i]) as u32).is_some()
                 })
                 .collect();
             if kept.is_empty() {
                 continue;
             }
-            cache.feature_stride = pass.features.len() / chunk.len();
+            cache.feature_stride = found.features.len() / chunk.len();
             let chosen: Vec<usize> = kept.iter().map(|&i| chunk[i]).collect();
-            let taught = teacher_logits(recipe, teacher, &values, main.device)?;
-            let mut views = vec![(kept, values, pass, taught)];
+            let taught = teacher_logits(recipe, examples.teacher, &values)?;
+            let mut views = vec![(kept, values, found, taught)];
             for view in 1..cache.views {
                 let augment = Augment::new(recipe.augmentation, seed_of(recipe.seed, view));
-                let values = augment.batch(images, &chosen, main.input.fill());
-                let taught = teacher_logits(recipe, teacher, &values, main.device)?;
-                let pass = main.pass(values.clone())?;
-                views.push(((0..chosen.len()).collect(), values, pass, taught));
+                let values = augment.batch(images, &chosen, input.fill());
+                let taught = teacher_logits(recipe, examples.teacher, &values)?;
+                let found = pass(main, &values)?;
+                views.push(((0..chosen.len()).collect(), values, found, taught));
             }
             for (position, &image) in chosen.iter().enumerate() {
                 let sure = examples.confidences.get(image).copied().unwrap_or(1.0);
                 cache
                     .targets
                     .push(output(images.labels[image]).map(|at| (at, sure)));
-                for (at, values, pass, taught) in &views {
-                    cache.push(recipe, at[position], values, pass, taught);
+                for (at, values, found, taught) in &views {
+                    cache.push(recipe, at[position], values, found, taught);
                 }
             }
         }
@@ -226,18 +207,13 @@ fn teacher_logits(
     recipe: &ExtensionRecipe,
     teacher: Option<&Teacher>,
     values: &[f32],
-    device: &Device,
 ) -> Result<Vec<f32>, TrainError> {
     let Some(teacher) = teacher else {
         return Ok(Vec::new());
     };
-    let logits = rows(teacher.logits(values.to_vec(), device)).map_err(unusable)?;
-    let outputs = |row: &Vec<f32>| {
-        recipe
-            .outputs
-            .iter()
-            .map(|&class| row[class as usize])
-            .collect::<Vec<_>>()
-    };
-    Ok(logits.iter().flat_map(outputs).collect())
+    let logits = teacher.logits(values)?;
+    let rows = logits.iter();
+    Ok(rows
+        .flat_map(|row| recipe.outputs.iter().map(|&class| row[class as usize]))
+        .collect())
 }

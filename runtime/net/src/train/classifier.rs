@@ -12,9 +12,8 @@ use snafu::{ResultExt, ensure};
 use tracing::info;
 
 use crate::card::{Block, Card, Variant};
-use crate::edge::rows;
 use crate::grow::widen;
-use crate::input::InputSpec;
+use crate::lower::{Compute, Whole};
 use crate::resnet::ResNet;
 use crate::train::average::Average;
 use crate::train::checkpoint::Checkpoint;
@@ -67,13 +66,15 @@ impl Classifier {
 
     /// Logits of `images`, `[n][classes]`.
     pub fn logits(&self, images: &Images) -> Result<Vec<Vec<f32>>, TrainError> {
-        let InputSpec { height, width, .. } = self.recipe.input;
+        let input = &self.recipe.input;
+        let network = Whole::new("network in training", input, &self.network, Compute::default())
+            .map_err(WeightsError::from)
+            .context(WeightsSnafu)?;
         let all: Vec<usize> = (0..images.len()).collect();
         let mut logits = Vec::with_capacity(all.len());
         for batch in all.chunks(128) {
             let values = plain(images, batch);
-            let x = self.recipe.input.tensor(values, [height, width], &Device::flex());
-            let found = rows(self.network.logits(self.network.features(x)));
+            let found = network.logits(meanet_engine::Images::Floats(&values));
             logits.extend(found.map_err(|e| TrainError::Data {
                 reason: e.to_string(),
             })?);

@@ -13,9 +13,10 @@ use tracing::info;
 use crate::card::{Block, Card, Variant};
 use crate::edge::open;
 use crate::extend::Specialist;
+use crate::lower::{Compute, Whole};
 use crate::resnet::ResNet;
 use crate::train::average::Average;
-use crate::train::cache::{Cache, Frozen};
+use crate::train::cache::Cache;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::classifier::{EpochLine, METRICS};
 use crate::train::loss::{Label, cross_entropy, divergence, smoothed};
@@ -24,7 +25,7 @@ use crate::train::recipe::{Distillation, seed_of};
 use crate::train::run::{DataSnafu, Run, TrainError, WeightsSnafu};
 use crate::train::schedule::{Decay, Schedule};
 use crate::train::teacher::Teacher;
-use crate::weights::{Tensors, apply, digest, encode, tensors_of};
+use crate::weights::{Tensors, WeightsError, apply, digest, encode, tensors_of};
 
 /// How adaptive and extension block are trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -143,14 +144,12 @@ pub fn train_extension(
     let started = Instant::now();
     let (card, tensors) = open(main, Block::Main).context(WeightsSnafu)?;
     check(recipe, examples, card.classes)?;
-    let mut network = ResNet::new(card.backbone, card.classes, device);
+    let mut network = ResNet::new(card.backbone, card.classes, &Device::flex());
     apply(&mut network, "the main block", tensors).context(WeightsSnafu)?;
-    let frozen = Frozen {
-        network: &network.fold(),
-        input: &card.input,
-        device,
-    };
-    let cache = Cache::new(recipe, &frozen, examples, examples.teacher)?;
+    let frozen = Whole::new("main block", &card.input, &network, Compute::default())
+        .map_err(WeightsError::from)
+        .context(WeightsSnafu)?;
+    let cache = Cache::new(recipe, &frozen, &card.input, examples)?;
     let count = cache.len();
     // A batch norm learns nothing from a batch of one image.
     ensure!(
@@ -164,7 +163,7 @@ pub fn train_extension(
             views: 1,
             ..recipe.clone()
         };
-        Cache::new(&recipe, &frozen, &Examples::of(images), None)
+        Cache::new(&recipe, &frozen, &card.input, &Examples::of(images))
     });
     let holdout = holdout.transpose()?;
     info!(

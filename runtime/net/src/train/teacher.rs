@@ -1,34 +1,45 @@
 //! A trained network that another one learns from.
 
+use std::fmt;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use meanet_data::scaled;
+use meanet_engine::Images;
 use snafu::{OptionExt, ResultExt};
 
 use crate::backbone::Backbone;
 use crate::card::Block;
-use crate::edge::rows;
 use crate::input::InputSpec;
+use crate::lower::{Compute, Whole};
 use crate::pytorch::import_pytorch;
 use crate::resnet::ResNet;
 use crate::train::run::{DataSnafu, TrainError, WeightsSnafu};
-use crate::weights::{apply, decode, digest, read_card};
+use crate::weights::{WeightsError, apply, decode, digest, read_card};
 
 /// Depths that a file with `PyTorch` names is tried as.
 const DEPTHS: [&str; 5] = ["ResNet20", "ResNet32", "ResNet44", "ResNet56", "ResNet110"];
 
-/// A whole classifier with folded batch norms.
-#[derive(Debug)]
+/// A whole classifier, ready to answer.
 pub struct Teacher {
-    network: ResNet,
+    network: Whole,
     input: InputSpec,
     digest: String,
     classes: usize,
 }
 
+impl fmt::Debug for Teacher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Teacher")
+            .field("digest", &self.digest)
+            .field("classes", &self.classes)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Teacher {
     /// From a main block's or a cloud network's blob, or from a CIFAR `ResNet` as safetensors with `PyTorch` names, normalised as
     /// CIFAR-100 is.
-    pub fn load(bytes: &[u8], classes: usize, device: &Device) -> Result<Self, TrainError> {
+    pub fn load(bytes: &[u8], classes: usize) -> Result<Self, TrainError> {
         let theirs = match read_card(bytes) {
             Ok(_) => None,
             Err(_) => Some(imported(bytes, classes)?),
@@ -43,10 +54,13 @@ impl Teacher {
                 )
             }
         );
-        let mut network = ResNet::new(card.backbone, card.classes, device);
+        let mut network = ResNet::new(card.backbone, card.classes, &Device::flex());
         apply(&mut network, "the teacher", tensors).context(WeightsSnafu)?;
+        let network = Whole::new("teacher", &card.input, &network, Compute::default())
+            .map_err(WeightsError::from)
+            .context(WeightsSnafu)?;
         Ok(Self {
-            network: network.fold(),
+            network,
             input: card.input,
             digest: digest(bytes),
             classes,
@@ -65,11 +79,13 @@ impl Teacher {
         self.classes
     }
 
-    /// Logits `[n, classes]` of values in 0..255, `[n, 3, height, width]`.
-    pub(super) fn logits(&self, values: Vec<f32>, device: &Device) -> Tensor<2> {
-        let size = [self.input.height, self.input.width];
-        let features = self.network.features(self.input.tensor(values, size, device));
-        self.network.logits(features)
+    /// Logits, `[n][classes]`, of values in 0..255, `[n, 3, height, width]`.
+    pub(super) fn logits(&self, values: &[f32]) -> Result<Vec<Vec<f32>>, TrainError> {
+        self.network
+            .logits(Images::Floats(values))
+            .map_err(|e| TrainError::Data {
+                reason: e.to_string(),
+            })
     }
 }
 
@@ -101,24 +117,24 @@ impl<'a> Advice<'a> {
     ) -> Result<Tensor<2>, TrainError> {
         let ask = || {
             let values = scaled(values.to_vec(), size, self.teacher.input.height);
-            self.teacher.logits(values, device)
+            self.teacher.logits(&values)
         };
         let classes = self.teacher.classes;
-        let Some(kept) = self.kept.get_mut(view) else {
-            return Ok(ask());
-        };
-        if batch.iter().any(|&image| kept[image * classes].is_nan()) {
-            let asked = rows(ask()).map_err(|e| TrainError::Data {
-                reason: e.to_string(),
-            })?;
-            for (&image, row) in batch.iter().zip(asked) {
-                kept[image * classes..(image + 1) * classes].copy_from_slice(&row);
+        let logits: Vec<f32> = match self.kept.get_mut(view) {
+            None => ask()?.concat(),
+            Some(kept) => {
+                if batch.iter().any(|&image| kept[image * classes].is_nan()) {
+                    for (&image, row) in batch.iter().zip(ask()?) {
+                        kept[image * classes..(image + 1) * classes].copy_from_slice(&row);
+                    }
+                }
+                let rows = batch.iter();
+                rows.flat_map(|&image| &kept[image * classes..(image + 1) * classes])
+                    .copied()
+                    .collect()
             }
-        }
-        let logits = batch
-            .iter()
-            .flat_map(|&image| &kept[image * classes..(image + 1) * classes]);
-        let data = TensorData::new(logits.copied().collect::<Vec<f32>>(), [batch.len(), classes]);
+        };
+        let data = TensorData::new(logits, [batch.len(), classes]);
         Ok(Tensor::from_data(data, device))
     }
 }
