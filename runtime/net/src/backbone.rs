@@ -136,6 +136,10 @@ impl Backbone {
         self.size.width
     }
 
+    pub(crate) fn is_for_small_images(self) -> bool {
+        self.size.stem == StemKind::Cifar
+    }
+
     pub(crate) fn layout(self) -> Layout {
         (self.declared().layout)(self.size)
     }

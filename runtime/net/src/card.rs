@@ -100,7 +100,7 @@ fn choose<T: Copy>(name: &str, choices: [(&'static str, T); 2]) -> Result<T, Unk
         })
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 

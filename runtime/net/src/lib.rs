@@ -28,5 +28,5 @@ pub use input::InputSpec;
 pub use layout::{Blueprint, Fusion};
 pub use lower::{CloudGraph, Compute, EdgeGraph, FEATURES, LOGITS, LowerError, PlanError, TOLERANCE};
 pub use manifest::{BlobDigests, Manifest, ManifestEvaluation, ModelBlobs, ModelError};
-pub use pytorch::import_pytorch;
+pub use pytorch::StateDict;
 pub use weights::{WeightsError, digest, read_card};

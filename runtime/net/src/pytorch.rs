@@ -19,44 +19,30 @@ use crate::weights::{FormatSnafu, KeySnafu, Tensors, Values, WeightsError, apply
 /// Largest file in bytes.
 const MAX_FILE: u64 = 4 << 30;
 
-/// Makes a blob of this project from the state dict of a `PyTorch` network, as a main block or as the cloud's network. The error
-/// names the first key or shape that does not fit.
-pub fn import_pytorch(
-    path: &Path,
-    backbone: Backbone,
-    classes: usize,
-    input: InputSpec,
-    block: Block,
-) -> Result<Vec<u8>, WeightsError> {
-    let network = network(read_state_dict(path)?, backbone, classes, &Device::flex())?;
-    encode(
-        &Card::whole(block, backbone, classes, input),
-        &tensors_of(&network)?,
-    )
-}
+/// The tensors of a `PyTorch` network, converted to 32-bit floats; counts of steps are left out.
+#[derive(Clone, Debug)]
+pub struct StateDict(Tensors);
 
-/// The tensors of a state dict, converted to 32-bit floats; counts of steps are left out.
-pub(crate) fn read_state_dict(path: &Path) -> Result<Tensors, WeightsError> {
-    let fail = |reason: String| WeightsError::Format {
-        reason: format!("{}: {reason}", path.display()),
-    };
-    let size = std::fs::metadata(path).map_err(|e| fail(e.to_string()))?.len();
-    ensure!(
-        size <= MAX_FILE,
-        FormatSnafu {
-            reason: format!("{} has {size} bytes; up to {MAX_FILE} are read", path.display())
+impl StateDict {
+    /// Reads safetensors, or what `torch.save` wrote: a state dict, or a checkpoint with one in it.
+    pub fn read(path: &Path) -> Result<Self, WeightsError> {
+        let fail = |reason: String| WeightsError::Format {
+            reason: format!("{}: {reason}", path.display()),
+        };
+        let size = std::fs::metadata(path).map_err(|e| fail(e.to_string()))?.len();
+        if size > MAX_FILE {
+            return Err(fail(format!("it has {size} bytes; up to {MAX_FILE} are read")));
         }
-    );
-    let named = if path
-        .extension()
-        .is_some_and(|e| e.eq_ignore_ascii_case("safetensors"))
-    {
-        let bytes = std::fs::read(path).map_err(|e| fail(e.to_string()))?;
-        safetensors(&bytes).map_err(|e| fail(e.to_string()))?
-    } else {
-        // burn-store reads pickles without running what is in them.
+        if path
+            .extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("safetensors"))
+        {
+            let bytes = std::fs::read(path).map_err(|e| fail(e.to_string()))?;
+            return Self::parse(&bytes).map_err(|e| fail(e.to_string()));
+        }
+        // burn's reader takes pickles apart without running what is in them.
         let reader = PytorchReader::new(path).map_err(|e| fail(e.to_string()))?;
-        reader
+        let tensors = reader
             .into_tensors()
             .into_iter()
             .filter(|(key, _)| is_weight(key))
@@ -72,18 +58,58 @@ pub(crate) fn read_state_dict(path: &Path) -> Result<Tensors, WeightsError> {
                 let values = floats(&key, bytes, tensor.shape().to_vec(), dtype)?;
                 Ok((key, values))
             })
-            .collect::<Result<Tensors, WeightsError>>()?
-    };
-    ensure!(
-        !named.is_empty(),
-        FormatSnafu {
-            reason: format!(
-                "{} holds no tensors; save the network's state_dict()",
-                path.display()
-            )
+            .collect::<Result<Tensors, _>>()?;
+        if tensors.is_empty() {
+            return Err(fail(
+                "it holds no tensors; save the network's state_dict()".to_owned(),
+            ));
         }
-    );
-    Ok(named)
+        Ok(Self(tensors))
+    }
+
+    /// The bytes of a safetensors file.
+    pub fn parse(bytes: &[u8]) -> Result<Self, WeightsError> {
+        safetensors(bytes).map(Self)
+    }
+
+    /// The backbone whose keys these are, if there is one; of two that differ in strides only, the one for such images.
+    #[must_use]
+    pub fn recognise(&self, input: &InputSpec) -> Option<Backbone> {
+        let small = input.height.min(input.width) < 128;
+        let mut all: Vec<Backbone> = Backbone::all().collect();
+        all.sort_by_key(|backbone| backbone.is_for_small_images() != small);
+        all.into_iter().find(|&backbone| {
+            let stem = backbone.layout().stem;
+            let fits = |tensors: Tensors| {
+                let shape = tensors.get("stem.conv.weight").map(|weight| weight.shape.clone());
+                shape.is_some_and(|shape| shape == [stem.out, 3, stem.kernel, stem.kernel])
+            };
+            converted(self.0.clone(), backbone, Tensors::new()).is_ok_and(fits)
+        })
+    }
+
+    /// A blob of this project, as a main block or as the cloud's network. The error names the first key or shape that does not
+    /// fit.
+    pub fn blob(
+        &self,
+        backbone: Backbone,
+        classes: usize,
+        input: InputSpec,
+        block: Block,
+    ) -> Result<Vec<u8>, WeightsError> {
+        let network = self.network(backbone, classes)?;
+        encode(
+            &Card::whole(block, backbone, classes, input),
+            &tensors_of(&network)?,
+        )
+    }
+
+    pub(crate) fn network(&self, backbone: Backbone, classes: usize) -> Result<Network, WeightsError> {
+        let mut network = Network::new(backbone, classes, &Device::flex());
+        let tensors = converted(self.0.clone(), backbone, tensors_of(&network)?)?;
+        apply(&mut network, &backbone.to_string(), tensors)?;
+        Ok(network)
+    }
 }
 
 fn safetensors(bytes: &[u8]) -> Result<Tensors, WeightsError> {
@@ -129,18 +155,12 @@ fn is_weight(key: &str) -> bool {
     !key.ends_with("num_batches_tracked")
 }
 
-/// A whole network from a state dict. The error names the first key or shape that does not fit.
-pub(crate) fn network(
-    state: Tensors,
-    backbone: Backbone,
-    classes: usize,
-    device: &Device,
-) -> Result<Network, WeightsError> {
-    let mut network = Network::new(backbone, classes, device);
+/// `state` by our names, of the shapes that `expected` has for them.
+fn converted(state: Tensors, backbone: Backbone, expected: Tensors) -> Result<Tensors, WeightsError> {
     let mut import = Import {
         backbone,
         theirs: without_prefix(state, backbone),
-        expected: tensors_of(&network)?,
+        expected,
         ours: Tensors::new(),
     };
     let layout = backbone.layout();
@@ -187,8 +207,7 @@ pub(crate) fn network(
         }
         .fail();
     }
-    apply(&mut network, &backbone.to_string(), import.ours)?;
-    Ok(network)
+    Ok(import.ours)
 }
 
 /// Wrappers put a word before each key, as in `module.conv1.weight` or `state_dict.conv1.weight`; what else a checkpoint holds,
@@ -221,7 +240,7 @@ struct Import {
     backbone: Backbone,
     /// What is left of theirs.
     theirs: Tensors,
-    /// What the network has now: the shapes that are to be.
+    /// Of the shapes that are to be.
     expected: Tensors,
     ours: Tensors,
 }
@@ -342,7 +361,7 @@ mod tests {
 
     #[test]
     fn files_of_torch_are_read() {
-        let state = read_state_dict(Path::new(TINY)).unwrap();
+        let StateDict(state) = StateDict::read(Path::new(TINY)).unwrap();
         let state = without_prefix(state, "ResNet20".parse().unwrap());
         let shapes: Vec<(&str, &[usize])> = state
             .iter()
@@ -366,9 +385,9 @@ mod tests {
         ] {
             let path = folder.path().join(name);
             std::fs::write(&path, bytes).unwrap();
-            let error = read_state_dict(&path).unwrap_err().to_string();
+            let error = StateDict::read(&path).unwrap_err().to_string();
             assert!(error.contains(name), "{error}");
         }
-        assert!(read_state_dict(&folder.path().join("none.pt")).is_err());
+        assert!(StateDict::read(&folder.path().join("none.pt")).is_err());
     }
 }

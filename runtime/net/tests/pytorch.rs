@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use meanet_net::{Block, CloudNetwork, ImageBatch, InputSpec, import_pytorch};
+use meanet_net::{Backbone, Block, CloudNetwork, ImageBatch, InputSpec, StateDict};
 use safetensors::tensor::{Dtype, TensorView, serialize};
 
 type State = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
@@ -179,7 +179,13 @@ fn import(state: &State, backbone: &str) -> Result<Vec<u8>, String> {
         width: 16,
         ..InputSpec::cifar100()
     };
-    import_pytorch(&path, backbone.parse().unwrap(), 10, input, Block::Cloud).map_err(|e| e.to_string())
+    let state = StateDict::read(&path).map_err(|e| e.to_string())?;
+    let backbone: Backbone = backbone.parse().unwrap();
+    let blob = state
+        .blob(backbone, 10, input.clone(), Block::Cloud)
+        .map_err(|e| e.to_string())?;
+    assert_eq!(state.recognise(&input), Some(backbone));
+    Ok(blob)
 }
 
 fn renamed(state: &State, rename: impl Fn(&str) -> String) -> State {

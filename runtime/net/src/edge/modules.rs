@@ -4,7 +4,7 @@ use burn::tensor::Device;
 use snafu::ensure;
 
 use super::EdgeBlobs;
-use crate::card::{Block, Card};
+use crate::card::{Block, Card, Variant};
 use crate::extend::{Adaptive, Extension};
 use crate::input::InputSpec;
 use crate::lower::{Compute, EdgeGraph, FEATURES, LOGITS, Probes, Runner};
@@ -139,6 +139,12 @@ pub(crate) fn open(bytes: &[u8], block: Block) -> Result<(Card, Tensors), Weight
         [height, width].iter().all(|side| (1..=1024).contains(side)),
         MetadataSnafu {
             reason: format!("it says images of {height}×{width}; 1 to 1024 rows and columns are possible")
+        }
+    );
+    ensure!(
+        block != Block::Cloud || card.variant == Variant::Extend,
+        MetadataSnafu {
+            reason: "it is half a network, which is no network for the cloud; train it in variant Extend"
         }
     );
     if let Err(reason) = card.blueprint().features([height, width]) {

@@ -5,9 +5,7 @@
 use burn::module::Module;
 use burn::nn::LinearConfig;
 use burn::nn::loss::CrossEntropyLossConfig;
-use burn::optim::decay::WeightDecayConfig;
-use burn::optim::momentum::MomentumConfig;
-use burn::optim::{GradientsParams, SgdConfig};
+use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use meanet_data::{Images, Shuffle, Training, plain};
 use serde::{Deserialize, Serialize};
@@ -17,8 +15,9 @@ use crate::card::{Block, Card};
 use crate::edge::open;
 use crate::lower::{Compute, Whole, values};
 use crate::network::Network;
+use crate::train::optimizer::sgd;
 use crate::train::run::{TrainError, WeightsSnafu};
-use crate::train::schedule::Schedule;
+use crate::train::schedule::{Decay, Schedule};
 use crate::weights::{KeySnafu, Tensors, WeightsError, apply, encode, tensors_of};
 
 /// Images that are normalised together when statistics are taken.
@@ -78,7 +77,7 @@ pub fn reestimate_norms(
             .chunks(BATCH)
             .filter(|batch| batch.len() > 1)
         {
-            let values = plain(images, batch, side);
+            let values = plain(images, batch);
             let _ = network.features(card.input.tensor(values, [side, side], &autodiff));
         }
     }
@@ -110,17 +109,9 @@ pub fn retrain_head(
     let autodiff = device.clone().autodiff();
     let mut head = LinearConfig::new(channels, card.classes).init(&autodiff);
     apply(&mut head, "the last layer", start).context(WeightsSnafu)?;
-    let mut optimizer = SgdConfig::new()
-        .with_momentum(Some(
-            MomentumConfig::new()
-                .with_momentum(0.9)
-                .with_dampening(0.0)
-                .with_nesterov(true),
-        ))
-        .with_weight_decay(Some(WeightDecayConfig::new(recipe.weight_decay)))
-        .init();
+    let mut optimizer = sgd(recipe.weight_decay);
     let loss_function = CrossEntropyLossConfig::new().init(&autodiff);
-    let schedule = Schedule::new(recipe.learning_rate, 0.1);
+    let schedule = Schedule::new(recipe.learning_rate, 0.1, Decay::Cosine);
     let steps = count / batch_size;
     let mut shuffle = Shuffle::new(recipe.seed);
     for epoch in 0..recipe.epochs {
