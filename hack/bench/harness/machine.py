@@ -21,6 +21,7 @@ def about() -> dict[str, object]:
         "isa": [flag for flag in wanted if flag in flags],
         "cores": os.cpu_count(),
         "nice": os.nice(0),
+        "real_time": os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "commit": commit.stdout.strip(),
         "date": datetime.date.today().isoformat(),

@@ -52,7 +52,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 def footer(found: Mapping) -> str:
     machine = found["machine"]
-    nice = f", nice {machine['nice']}" if machine.get("nice") else ""
+    nice = ", real-time priority" if machine.get("real_time") else f", nice {machine['nice']}" if machine.get("nice") else ""
     missing = f" Missing: {'; '.join(found['missing'])}." if found["missing"] else ""
     return (
         f"*{found['mode']} mode, {machine['date']}, commit {machine['commit']}; {machine['cpu']} ({machine['family']}; {', '.join(machine['isa'])}), "
