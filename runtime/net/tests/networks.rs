@@ -311,10 +311,13 @@ fn networks_of_others_give_the_logits_they_should() {
         ("cifar100-resnet20", "ResNet20"),
         ("cifar100-resnet32", "ResNet32"),
         ("cifar100-resnet56", "ResNet56"),
+        ("cifar100-resnet20-dkd", "ResNet20"),
+        ("cifar100-mobilenetv2_x0_5-bnfolded", "MobileNetV2x0.5Cifar"),
+        ("cifar100-osi-baseline", "MicroNet"),
     ] {
-        let bytes = std::fs::read(Path::new(&weights).join(file).with_extension("safetensors")).unwrap();
+        let path = Path::new(&weights).join(file).with_extension("safetensors");
         let backbone = backbone.parse().unwrap();
-        let blob = import_pytorch(&bytes, backbone, 100, InputSpec::cifar100(), Block::Cloud).unwrap();
+        let blob = import_pytorch(&path, backbone, 100, InputSpec::cifar100(), Block::Cloud).unwrap();
         let logits = CloudNetwork::load(&blob).unwrap().logits(&batch).unwrap();
         for (row, wanted) in logits
             .iter()
@@ -328,7 +331,7 @@ fn networks_of_others_give_the_logits_they_should() {
             }
         }
         let other = "ResNet44".parse().unwrap();
-        let error = import_pytorch(&bytes, other, 100, InputSpec::cifar100(), Block::Cloud)
+        let error = import_pytorch(&path, other, 100, InputSpec::cifar100(), Block::Cloud)
             .unwrap_err()
             .to_string();
         assert!(error.contains("layer"), "{error}");

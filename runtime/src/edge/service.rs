@@ -39,10 +39,10 @@ impl Service {
         let room = args.max_queue.unwrap_or(compute::ROOM * threads);
         let slot = Slot::default();
         let stats = Arc::new(stats::Stats::new(slot.clone()));
-        let compute = compute::Pool::start(threads, room, stats.metrics.queue.clone()).context(ThreadsSnafu)?;
+        let compute =
+            compute::Pool::start(threads, room, stats.metrics.queue.clone()).context(ThreadsSnafu)?;
         let client = client(args.authorities.as_deref(), |builder| builder)?;
-        let loader =
-            loading::Loader::open(&args.cache_dir, &args.store_url, client).context(CacheSnafu)?;
+        let loader = loading::Loader::open(&args.cache_dir, &args.store_url, client).context(CacheSnafu)?;
         let mut damage = None;
         match loader.restore() {
             Ok(Some(active)) => {

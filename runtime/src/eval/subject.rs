@@ -58,7 +58,7 @@ impl NetworkFile {
         if read_card(&bytes).is_ok() {
             return Ok(bytes);
         }
-        let import = |backbone| import_pytorch(&bytes, backbone, classes, InputSpec::cifar100(), block);
+        let import = |backbone| import_pytorch(&self.path, backbone, classes, InputSpec::cifar100(), block);
         if let Some(backbone) = self.backbone {
             return Ok(import(backbone).map_err(|e| failed(&e))?);
         }

@@ -16,11 +16,11 @@ use snafu::ResultExt;
 use tracing::info;
 
 use crate::backbone::Backbone;
-use crate::card::{Block, Card, Variant};
+use crate::card::{Block, Card};
 use crate::grow::widen;
 use crate::input::InputSpec;
 use crate::lower::{Compute, Whole};
-use crate::resnet::ResNet;
+use crate::network::Network;
 use crate::train::run::{FileSnafu, RECIPE, Run, TrainError, WeightsSnafu};
 use crate::train::schedule::Schedule;
 use crate::weights::{WeightsError, apply, decode, decode_tensors, encode, tensors_of};
@@ -82,7 +82,7 @@ impl Recipe {
 /// A trained classifier.
 pub struct Classifier {
     recipe: Recipe,
-    network: ResNet,
+    network: Network,
 }
 
 impl Classifier {
@@ -93,7 +93,7 @@ impl Classifier {
             path: folder.to_owned(),
             reason: "there is no recipe: it is no folder of a training run".to_owned(),
         })?;
-        let mut network = ResNet::new(recipe.backbone, recipe.classes, &Device::flex());
+        let mut network = Network::new(recipe.backbone, recipe.classes, &Device::flex());
         load_checkpoint(&mut network, &recipe, &run)?;
         Ok(Self { recipe, network })
     }
@@ -124,17 +124,10 @@ impl Classifier {
 
     /// Its weights as a blob, as a main block or as the cloud's network.
     pub fn blob(&self, block: Block) -> Result<Vec<u8>, WeightsError> {
-        let card = Card {
-            block,
-            backbone: self.recipe.backbone,
-            variant: Variant::Extend,
-            classes: self.recipe.classes,
-            input: self.recipe.input.clone(),
-            base: None,
-            adaptive: None,
-            outputs: None,
-            adds_to_main: false,
-        };
+        let Recipe {
+            backbone, classes, ..
+        } = self.recipe;
+        let card = Card::whole(block, backbone, classes, self.recipe.input.clone());
         encode(&card, &tensors_of(&self.network)?)
     }
 }
@@ -181,7 +174,7 @@ pub fn train_classifier(
     }
     let autodiff = device.clone().autodiff();
     device.seed(recipe.seed);
-    let mut network = ResNet::new(recipe.backbone, recipe.classes, &autodiff);
+    let mut network = Network::new(recipe.backbone, recipe.classes, &autodiff);
     let mut done = 0;
     if let Some(progress) = run.read::<Progress>(PROGRESS)? {
         load_checkpoint(&mut network, recipe, run)?;
@@ -295,7 +288,7 @@ fn targets(images: &Images, batch: &[usize], device: &Device) -> Tensor<1, Int> 
 }
 
 /// Share of `images` that the network gets right.
-fn accuracy(network: &ResNet, input: &InputSpec, images: &Images, device: &Device) -> f64 {
+fn accuracy(network: &Network, input: &InputSpec, images: &Images, device: &Device) -> f64 {
     let all: Vec<usize> = (0..images.len()).collect();
     let mut right = 0_usize;
     for batch in all.chunks(256) {
@@ -311,7 +304,7 @@ fn accuracy(network: &ResNet, input: &InputSpec, images: &Images, device: &Devic
     right as f64 / images.len().max(1) as f64
 }
 
-fn save_checkpoint(network: &ResNet, run: &Run) -> Result<(), TrainError> {
+fn save_checkpoint(network: &Network, run: &Run) -> Result<(), TrainError> {
     let mut store = burn::store::SafetensorsStore::from_bytes(None);
     let content = |reason: String| TrainError::Content {
         path: run.path(CHECKPOINT),
@@ -322,7 +315,7 @@ fn save_checkpoint(network: &ResNet, run: &Run) -> Result<(), TrainError> {
     run.replace(CHECKPOINT, &bytes)
 }
 
-fn load_checkpoint(network: &mut ResNet, recipe: &Recipe, run: &Run) -> Result<(), TrainError> {
+fn load_checkpoint(network: &mut Network, recipe: &Recipe, run: &Run) -> Result<(), TrainError> {
     let path = run.path(CHECKPOINT);
     let bytes = fs::read(&path).context(FileSnafu { path })?;
     let tensors = decode_tensors(&bytes).context(WeightsSnafu)?;

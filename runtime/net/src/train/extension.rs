@@ -13,13 +13,13 @@ use serde::{Deserialize, Serialize};
 use snafu::ResultExt;
 use tracing::info;
 
-use crate::card::{Block, Card, Variant};
+use crate::card::{Block, Card};
 use crate::edge::open;
 use crate::evaluate::top;
 use crate::extend::Specialist;
 use crate::input::InputSpec;
 use crate::lower::{Compute, Whole};
-use crate::resnet::ResNet;
+use crate::network::Network;
 use crate::train::run::{TrainError, WeightsSnafu};
 use crate::train::schedule::Schedule;
 use crate::weights::{WeightsError, apply, digest, encode, tensors_of};
@@ -67,12 +67,14 @@ pub struct TrainedExtension {
 struct Cache {
     /// `[image][view]`, each `[3, side, side]`; bytes, which is a quarter of what floats take.
     pixels: Vec<u8>,
-    /// `[image][view]`, each `[c, side/4, side/4]`.
+    /// `[image][view]`, each `[c, h, w]`.
     features: Vec<f32>,
     /// `[image][view]`, each the main logits of the extension's classes, or zeros where they are not added to.
     logits: Vec<f32>,
     pixel_stride: usize,
     feature_stride: usize,
+    /// Rows and columns.
+    feature_size: [usize; 2],
     /// Output of the true class; absent for images that are only taken for a class of the extension.
     targets: Vec<Option<usize>>,
     views: usize,
@@ -95,12 +97,15 @@ pub fn train_extension(
             reason: "the extension's classes are not ascending, or there is none".to_owned(),
         });
     }
-    let mut frozen = ResNet::new(card.backbone, card.classes, &Device::flex());
+    let size = [card.input.height, card.input.width];
+    let data = |reason| TrainError::Data { reason };
+    let features = card.blueprint().features(size).map_err(data)?;
+    let mut frozen = Network::main(&card.blueprint(), card.classes, size, &Device::flex()).map_err(data)?;
     apply(&mut frozen, "the main block", tensors).context(WeightsSnafu)?;
     let frozen = Whole::new("main block", &card.input, &frozen, Compute::default())
         .map_err(WeightsError::from)
         .context(WeightsSnafu)?;
-    let cache = Cache::new(recipe, &frozen, &card.input, &training.0)?;
+    let cache = Cache::new(recipe, &frozen, (&card.input, features), &training.0)?;
     let count = cache.targets.len();
     let batch_size = recipe.batch_size.clamp(1, count.max(1));
     // A batch norm learns nothing from a batch of one image.
@@ -118,7 +123,7 @@ pub fn train_extension(
 
     let autodiff = device.clone().autodiff();
     device.seed(recipe.seed);
-    let mut specialist = Specialist::new(card.backbone, recipe.outputs.len(), &autodiff);
+    let mut specialist = Specialist::new(&card.blueprint(), recipe.outputs.len(), &autodiff);
     if let Some((adaptive, extension)) = start {
         let (_, tensors) = open(adaptive, Block::Adaptive).context(WeightsSnafu)?;
         apply(&mut specialist.adaptive, "the adaptive block", tensors).context(WeightsSnafu)?;
@@ -177,7 +182,6 @@ pub fn train_extension(
     let specialist = specialist.valid();
     let mut card = Card {
         block: Block::Adaptive,
-        variant: Variant::Extend,
         base: Some(digest(main)),
         adaptive: None,
         outputs: None,
@@ -205,7 +209,7 @@ impl Cache {
     fn new(
         recipe: &ExtensionRecipe,
         main: &Whole,
-        input: &InputSpec,
+        (input, feature_size): (&InputSpec, [usize; 2]),
         images: &Images,
     ) -> Result<Self, TrainError> {
         let side = input.height;
@@ -217,6 +221,7 @@ impl Cache {
             logits: Vec::new(),
             pixel_stride: input.values(),
             feature_stride: 0,
+            feature_size,
             targets: Vec::new(),
             views,
         };
@@ -302,7 +307,7 @@ impl Cache {
         Tensor::from_data(TensorData::new(values, [batch.len(), outputs]), device)
     }
 
-    /// Images `[n, 3, side, side]`, normalised, and their main features `[n, c, side/4, side/4]`.
+    /// Images `[n, 3, side, side]`, normalised, and their main features `[n, c, h, w]`.
     fn batch(
         &self,
         batch: &[usize],
@@ -319,13 +324,8 @@ impl Cache {
             features
                 .extend_from_slice(&self.features[at * self.feature_stride..(at + 1) * self.feature_stride]);
         }
-        let side = input.height / 4;
-        let shape = [
-            batch.len(),
-            self.feature_stride / (side * side).max(1),
-            side,
-            side,
-        ];
+        let [height, width] = self.feature_size;
+        let shape = [batch.len(), self.feature_stride / (height * width), height, width];
         let images = input.tensor(pixels, [input.height, input.width], device);
         (
             images,

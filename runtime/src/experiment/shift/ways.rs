@@ -106,18 +106,26 @@ pub(super) struct Plan {
     way: Way,
     labels: Labels,
     labelled: usize,
+    /// Test images that are counted.
+    counted: usize,
     epochs: usize,
     seed: u64,
 }
 
 impl Plan {
-    pub(super) fn new(setup: &Setup, args: &Args, shift: Shift, way: Way, labels: Labels) -> Self {
+    pub(super) fn new(
+        setup: &Setup,
+        args: &Args,
+        counted: usize,
+        (shift, way, labels): (Shift, Way, Labels),
+    ) -> Self {
         Self {
             identity: setup.identity.clone(),
             shift: shift.to_string(),
             way,
             labels,
             labelled: args.labelled,
+            counted,
             epochs: args.epochs,
             seed: setup.seed,
         }
