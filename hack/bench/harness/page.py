@@ -52,10 +52,11 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 def footer(found: Mapping) -> str:
     machine = found["machine"]
+    nice = ", real-time priority" if machine.get("real_time") else f", nice {machine['nice']}" if machine.get("nice") else ""
     missing = f" Missing: {'; '.join(found['missing'])}." if found["missing"] else ""
     return (
         f"*{found['mode']} mode, {machine['date']}, commit {machine['commit']}; {machine['cpu']} ({machine['family']}; {', '.join(machine['isa'])}), "
-        f"{machine['cores']} cores; load average {found['load_before']:.1f} before and {found['load_after']:.1f} after.{missing}*"
+        f"{machine['cores']} cores{nice}; load average {found['load_before']:.1f} before and {found['load_after']:.1f} after.{missing}*"
     )
 
 
