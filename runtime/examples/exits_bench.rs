@@ -85,7 +85,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{about}");
     for line in io::stdin().lock().lines() {
         let line = line?;
-        let Some(count) = line.strip_prefix("run ") else { break };
+        let Some(count) = line.strip_prefix("run ") else {
+            break;
+        };
         let count: u32 = count.trim().parse()?;
         let began = Instant::now();
         for _ in 0..count {
@@ -107,7 +109,10 @@ fn batches(images: &Images, size: usize) -> Result<Vec<Batch>, Box<dyn Error>> {
         .map(|rows| {
             let pixels = rows.iter().flat_map(|&row| images.image(row)).copied().collect();
             let labels = rows.iter().map(|&row| images.labels[row]).collect();
-            Ok((ImageBatch::from_bytes(images.height, images.width, pixels)?, labels))
+            Ok((
+                ImageBatch::from_bytes(images.height, images.width, pixels)?,
+                labels,
+            ))
         })
         .collect()
 }
@@ -116,7 +121,10 @@ impl Bench {
     /// Exit and label of each image; what leaves for the cloud has no label here.
     fn answer(&self, images: &ImageBatch) -> Result<Vec<(&'static str, Option<u32>)>, Box<dyn Error>> {
         let pass = self.network.main(images)?;
-        let read = pass.logits.iter().map(|logits| after_main(logits, &self.routing, &self.hard));
+        let read = pass
+            .logits
+            .iter()
+            .map(|logits| after_main(logits, &self.routing, &self.hard));
         let main = read.collect::<Result<Vec<_>, _>>()?;
         let extend = |row: &usize| self.mode == Mode::All || main[*row].next == AfterMain::Extend;
         let chosen: Vec<usize> = (0..main.len()).filter(extend).collect();

@@ -203,7 +203,9 @@ pub async fn generate(args: &Args, images: Images, token: CancellationToken) -> 
         tally: Mutex::new(Tally::default()),
     });
     let over = CancellationToken::new();
-    let watched = args.watch_pid.map(|pid| tokio::spawn(memory::watch(pid, over.clone())));
+    let watched = args
+        .watch_pid
+        .map(|pid| tokio::spawn(memory::watch(pid, over.clone())));
     let started = Instant::now();
     let stop = token.child_token();
     if let Some(seconds) = args.seconds.filter(|s| s.is_finite() && *s >= 0.0) {

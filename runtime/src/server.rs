@@ -118,7 +118,9 @@ impl Listener {
     ) {
         loop {
             // Never closed.
-            let Ok(permit) = Arc::clone(connections).acquire_owned().await else { return };
+            let Ok(permit) = Arc::clone(connections).acquire_owned().await else {
+                return;
+            };
             let accepted = match self {
                 Self::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
                     // Answers are small and whole: nothing is gained by waiting for more.

@@ -171,7 +171,11 @@ impl Shared {
     fn answer(&self, batch: Vec<(usize, Ticket)>) {
         let input = self.network.input();
         let (counts, tickets): (Vec<usize>, Vec<Ticket>) = batch.into_iter().unzip();
-        let pixels: Vec<u8> = tickets.iter().flat_map(|ticket| &ticket.pixels).copied().collect();
+        let pixels: Vec<u8> = tickets
+            .iter()
+            .flat_map(|ticket| &ticket.pixels)
+            .copied()
+            .collect();
         let mut all = Vec::new();
         let mut failed = None;
         for chunk in pixels.chunks(input.values() * self.max_batch) {

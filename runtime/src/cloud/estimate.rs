@@ -42,9 +42,15 @@ mod tests {
         let mut estimate = Estimate::default();
         assert_eq!(estimate.batch(8), Duration::ZERO);
         estimate.record(4, ms(10));
-        assert_eq!((estimate.batch(1), estimate.batch(3), estimate.batch(32)), (ms(10), ms(10), ms(10)));
+        assert_eq!(
+            (estimate.batch(1), estimate.batch(3), estimate.batch(32)),
+            (ms(10), ms(10), ms(10))
+        );
         estimate.record(32, ms(40));
-        assert_eq!((estimate.batch(16), estimate.batch(20), estimate.batch(1000)), (ms(10), ms(40), ms(40)));
+        assert_eq!(
+            (estimate.batch(16), estimate.batch(20), estimate.batch(1000)),
+            (ms(10), ms(40), ms(40))
+        );
         estimate.record(4, ms(20));
         assert_eq!(estimate.batch(4), ms(12));
         estimate.record(usize::MAX / 2, ms(1));

@@ -79,12 +79,20 @@ async fn rows(cloud: &Cloud, network: &Network, inputs: Vec<Tensor>) -> Result<V
         let images = images::batch(inputs, &input)?;
         Ok((0..images.len()).filter_map(|row| images.bytes(row)).collect())
     };
-    if files { cloud.intake.aside(decode).await } else { decode() }
+    if files {
+        cloud.intake.aside(decode).await
+    } else {
+        decode()
+    }
 }
 
 /// Offers what an edge sent to the collection. Requests of others, without `edge_labels`, are not kept.
 fn keep(cloud: &Cloud, network: &Network, said: &Parameters, rows: Vec<Vec<u8>>, logits: &[Vec<f32>]) {
-    let of_images = |name: &str| said.get(name).and_then(list).filter(|list| list.len() == rows.len());
+    let of_images = |name: &str| {
+        said.get(name)
+            .and_then(list)
+            .filter(|list| list.len() == rows.len())
+    };
     let (Some(labels), Some(scores)) = (of_images("edge_labels"), of_images("edge_scores")) else {
         return;
     };

@@ -171,7 +171,11 @@ impl<T> Queue<T> {
                 .saturating_sub(now.saturating_duration_since(since))
         };
         // The first worker that has nothing, or that is done.
-        let free = self.running.iter().map(|running| running.map_or(Duration::ZERO, left)).min();
+        let free = self
+            .running
+            .iter()
+            .map(|running| running.map_or(Duration::ZERO, left))
+            .min();
         let rounds = u32::try_from(before.div_ceil(workers)).unwrap_or(u32::MAX);
         free.unwrap_or_default()
             .saturating_add(self.estimate.batch(max_batch).saturating_mul(rounds))

@@ -89,6 +89,25 @@ impl Pool {
         Ok(pool)
     }
 
+    /// Whether there is room for one image.
+    ///
+    /// # Errors
+    /// 429 where there is none.
+    pub(super) fn admits(&self) -> Result<(), ApiError> {
+        if self.admission.available_permits() > 0 {
+            Ok(())
+        } else {
+            Err(self.full())
+        }
+    }
+
+    fn full(&self) -> ApiError {
+        ApiError::busy(format!(
+            "as many images wait as are taken, which is {}: send again later",
+            self.room
+        ))
+    }
+
     /// The first pass over the images of a request by `active`, unless nobody waits for it any more when its turn comes.
     ///
     /// # Errors
@@ -103,12 +122,7 @@ impl Pool {
         let permits = images.clamp(1, self.room) as u32;
         let admitted = Arc::clone(&self.admission)
             .try_acquire_many_owned(permits)
-            .map_err(|_| {
-                ApiError::busy(format!(
-                    "as many images wait as are taken, which is {}: send again later",
-                    self.room
-                ))
-            })?;
+            .map_err(|_| self.full())?;
         let (reply, answer) = oneshot::channel();
         self.shared.push(Ask {
             active,

@@ -62,6 +62,10 @@ impl Model for Edge {
         ))
     }
 
+    fn admits(&self) -> Result<(), ApiError> {
+        self.compute.admits()
+    }
+
     async fn infer(
         &self,
         target: &Target,
@@ -72,7 +76,10 @@ impl Model for Edge {
         let active = self.serving(target)?;
         request.check_outputs(&OUTPUTS.map(|(name, _)| name))?;
         let count = images::count(&request.inputs)?;
-        let pass = self.compute.first(Arc::clone(&active), request.inputs, count).await?;
+        let pass = self
+            .compute
+            .first(Arc::clone(&active), request.inputs, count)
+            .await?;
         let answers = self.second_pass(&active, pass).await?;
         let range = active.routing.score.range(active.network.edge.classes());
         let took = began.elapsed();

@@ -31,7 +31,9 @@ const MAX_ANSWER: usize = 16 * 1024 * 1024;
 #[derive(Clone, Debug, Snafu)]
 #[snafu(visibility(pub(super)))]
 pub(super) enum OffloadError {
-    #[snafu(display("the cloud is left alone for a while, since it failed several times in a row or asked for it"))]
+    #[snafu(display(
+        "the cloud is left alone for a while, since it failed several times in a row or asked for it"
+    ))]
     LeftAlone,
     #[snafu(display("too many images wait for the cloud"))]
     Full,
@@ -209,7 +211,9 @@ impl Shared {
             Ok(result) => result,
             Err(_) => LateSnafu { timeout }.fail(),
         };
-        let outcome = result.as_ref().map_or_else(OffloadError::outcome, |_| Outcome::Answered);
+        let outcome = result
+            .as_ref()
+            .map_or_else(OffloadError::outcome, |_| Outcome::Answered);
         locked(&self.breaker).record(outcome, Instant::now());
         if outcome == Outcome::Failed {
             self.peer.doubt();
@@ -251,11 +255,12 @@ impl Shared {
             request.parameters.insert(name.to_owned(), value.join(",").into());
         }
         if manner.binary {
-            request.parameters.insert("binary_data_output".to_owned(), Value::Bool(true));
+            request
+                .parameters
+                .insert("binary_data_output".to_owned(), Value::Bool(true));
         }
-        let written = write_request(&request, manner.binary).map_err(|e| OffloadError::Write {
-            reason: e.message,
-        })?;
+        let written =
+            write_request(&request, manner.binary).map_err(|e| OffloadError::Write { reason: e.message })?;
         let mut post = manner
             .client
             .post(self.peer.infer_url())
@@ -277,7 +282,8 @@ impl Shared {
             .and_then(|v| v.parse().ok());
         let body = read(response).await?;
         if status.is_success() {
-            let answer = read_response(&body, json).map_err(|e| OffloadError::Answer { reason: e.message })?;
+            let answer =
+                read_response(&body, json).map_err(|e| OffloadError::Answer { reason: e.message })?;
             return logits(&answer, n, classes);
         }
         let text: String = String::from_utf8_lossy(&body).chars().take(200).collect();

@@ -55,7 +55,10 @@ pub(super) fn first(active: &Arc<Active>, requests: Vec<Vec<Tensor>>) -> Vec<Res
         })
         .collect();
     if all.is_empty() {
-        return counts.into_iter().map(|count| Err(count.err().unwrap_or_else(none))).collect();
+        return counts
+            .into_iter()
+            .map(|count| Err(count.err().unwrap_or_else(none)))
+            .collect();
     }
     let run = Pixels::joined(all)
         .batch(input)
@@ -83,7 +86,10 @@ pub(super) fn first(active: &Arc<Active>, requests: Vec<Vec<Tensor>>) -> Vec<Res
         .collect();
     let extended = extend_all(&mut passes);
     if let Err(error) = extended {
-        return passes.into_iter().map(|pass| pass.and(Err(error.clone()))).collect();
+        return passes
+            .into_iter()
+            .map(|pass| pass.and(Err(error.clone())))
+            .collect();
     }
     passes
 }

@@ -88,7 +88,10 @@ mod tests {
     fn what_waits_is_shared_by_the_threads() {
         assert_eq!(batches(1, 8, &[(1, 1)]), [[(1, 1)]], "nothing waits for others");
         assert_eq!(batches(1, 8, &[(1, 1); 3]), [vec![(1, 1); 3]]);
-        assert_eq!(batches(2, 8, &[(1, 1); 4]), [vec![(1, 1); 2], vec![(1, 1)], vec![(1, 1)]]);
+        assert_eq!(
+            batches(2, 8, &[(1, 1); 4]),
+            [vec![(1, 1); 2], vec![(1, 1)], vec![(1, 1)]]
+        );
     }
 
     #[test]
@@ -97,7 +100,10 @@ mod tests {
             batches(1, 8, &[(1, 1), (2, 1), (2, 1), (1, 1)]),
             [vec![(1, 1)], vec![(2, 1), (2, 1)], vec![(1, 1)]]
         );
-        assert_eq!(batches(1, 4, &[(1, 3), (1, 3), (1, 1)]), [vec![(1, 3)], vec![(1, 3), (1, 1)]]);
+        assert_eq!(
+            batches(1, 4, &[(1, 3), (1, 3), (1, 1)]),
+            [vec![(1, 3)], vec![(1, 3), (1, 1)]]
+        );
         assert_eq!(batches(1, 4, &[(1, 9), (1, 1)]), [vec![(1, 9)], vec![(1, 1)]]);
     }
 }

@@ -176,7 +176,11 @@ mod tests {
     fn what_is_missing_is_named() {
         let short = Answer::read(&answer(&[3], &["main"], json!({})), 2).unwrap_err();
         assert!(short.contains("1 values for 2 images"), "{short}");
-        assert!(Answer::read(&InferResponse::default(), 1).unwrap_err().contains("label"));
+        assert!(
+            Answer::read(&InferResponse::default(), 1)
+                .unwrap_err()
+                .contains("label")
+        );
         let mut other = answer(&[3], &["main"], json!({}));
         other.outputs[1].data = Data::I64(vec![1]);
         assert!(Answer::read(&other, 1).unwrap_err().contains("exit[0]"));

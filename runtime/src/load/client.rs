@@ -129,18 +129,22 @@ impl Client {
                 let mut request = tonic::Request::new(message);
                 request.set_timeout(*timeout);
                 match client.clone().model_infer(request).await {
-                    Ok(answer) => {
-                        grpc::response(answer.into_inner()).map_err(|e| Failure::Other(e.message))
-                    }
+                    Ok(answer) => grpc::response(answer.into_inner()).map_err(|e| Failure::Other(e.message)),
                     Err(status) => {
                         let text = format!("status {:?}: {}", status.code(), status.message());
                         let refused = matches!(status.code(), Code::ResourceExhausted | Code::Unavailable)
                             && status.metadata().contains_key("grpc-retry-pushback-ms");
-                        Err(if refused { Failure::Refused(text) } else { Failure::Other(text) })
+                        Err(if refused {
+                            Failure::Refused(text)
+                        } else {
+                            Failure::Other(text)
+                        })
                     }
                 }
             }
-            _ => Err(Failure::Other("the request was made for another transport".to_owned())),
+            _ => Err(Failure::Other(
+                "the request was made for another transport".to_owned(),
+            )),
         }
     }
 }
@@ -218,7 +222,10 @@ mod tests {
     #[test]
     fn a_url_names_server_model_and_version() {
         let (server, target) = parts("http://a:1/v2/models/cams").unwrap();
-        assert_eq!((server, target.model.as_str(), target.version), ("http://a:1", "cams", None));
+        assert_eq!(
+            (server, target.model.as_str(), target.version),
+            ("http://a:1", "cams", None)
+        );
         let (_, target) = parts("http://a:1/v2/models/cams/versions/r1").unwrap();
         assert_eq!(target.version.as_deref(), Some("r1"));
         assert!(parts("http://a:1/cams").is_none() && parts("http://a/v2/models/").is_none());

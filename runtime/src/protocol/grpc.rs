@@ -124,6 +124,7 @@ impl<M: Model> Service<M> {
             std::mem::take(&mut message.model_version),
         );
         self.0.model.check(&target)?;
+        self.0.model.admits()?;
         let size = prost_size(&message);
         let _room = self.0.intake.room(size)?;
         let raw = !message.raw_input_contents.is_empty();

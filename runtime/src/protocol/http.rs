@@ -32,7 +32,9 @@ impl Kind {
         let length = match text(LENGTH_HEADER) {
             None => None,
             Some(value) => Some(value.ok().and_then(|v| v.trim().parse().ok()).ok_or_else(|| {
-                ApiError::malformed("Inference-Header-Content-Length: give the bytes of JSON before the binary data")
+                ApiError::malformed(
+                    "Inference-Header-Content-Length: give the bytes of JSON before the binary data",
+                )
             })?),
         };
         let plain = text(CONTENT_TYPE.as_str())
@@ -50,7 +52,9 @@ impl Kind {
             "image/png" | "image/jpeg" => Ok(Self::Image),
             _ => Err(ApiError::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                format!("Content-Type: {plain:?} is not taken; send application/json, image/png or image/jpeg"),
+                format!(
+                    "Content-Type: {plain:?} is not taken; send application/json, image/png or image/jpeg"
+                ),
             )),
         }
     }
@@ -74,6 +78,18 @@ impl Kind {
     }
 }
 
+async fn body<B: Buf>(
+    intake: &Intake,
+    headers: &HeaderMap,
+    stream: impl Stream<Item = Result<B, warp::Error>>,
+) -> Result<(Bytes, Room), ApiError> {
+    let announced = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|v| v.to_str().ok())
+        .and_then(|v| v.parse().ok());
+    Ok(intake.read(announced, stream).await?.into_parts())
+}
+
 /// The request that a body holds, and the room that it takes until it is answered.
 ///
 /// # Errors
@@ -81,14 +97,10 @@ impl Kind {
 pub async fn read<B: Buf>(
     intake: &Intake,
     headers: &HeaderMap,
-    body: impl Stream<Item = Result<B, warp::Error>>,
+    stream: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Result<(InferRequest, Room), ApiError> {
     let kind = Kind::of(headers)?;
-    let announced = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|v| v.to_str().ok())
-        .and_then(|v| v.parse().ok());
-    let (body, room) = intake.read(announced, body).await?.into_parts();
+    let (body, room) = body(intake, headers, stream).await?;
     let request = intake.reading(body.len(), move || kind.read(&body)).await?;
     Ok((request, room))
 }
@@ -97,12 +109,14 @@ async fn infer<M: Model, B: Buf>(
     port: &Port<M>,
     target: &Target,
     headers: &HeaderMap,
-    body: impl Stream<Item = Result<B, warp::Error>>,
+    stream: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Result<Response, ApiError> {
     let caller = Caller::read(headers, Instant::now());
     port.model.check(target)?;
     let kind = Kind::of(headers)?;
-    let (request, _room) = read(&port.intake, headers, body).await?;
+    let (body, _room) = body(&port.intake, headers, stream).await?;
+    port.model.admits()?;
+    let request = port.intake.reading(body.len(), move || kind.read(&body)).await?;
     let (all, outputs) = (request.binary_output(), request.outputs.clone());
     let answer = port
         .model
@@ -180,12 +194,13 @@ pub fn routes<M: Model>(port: Port<M>) -> BoxedFilter<(Response,)> {
         .and_then(|port: Port<M>| async move {
             answer(port.model.ready().map(|()| json(&json!({"ready": true}))))
         });
-    let model = target()
-        .and(warp::get())
-        .and(with.clone())
-        .and_then(|target: Target, port: Port<M>| async move {
-            answer(port.model.describe(&target).map(|described| json(&described)))
-        });
+    let model =
+        target()
+            .and(warp::get())
+            .and(with.clone())
+            .and_then(|target: Target, port: Port<M>| async move {
+                answer(port.model.describe(&target).map(|described| json(&described)))
+            });
     let model_ready = target_then("ready").and(warp::get()).and(with).and_then(
         |target: Target, port: Port<M>| async move {
             let ready = port.model.check(&target);

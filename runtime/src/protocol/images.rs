@@ -69,14 +69,20 @@ impl Pixels {
 /// 400, where there are none, too many, or something else than images.
 pub fn count(inputs: &[Tensor]) -> Result<usize, ApiError> {
     if inputs.is_empty() {
-        return Err(ApiError::malformed("inputs: give a tensor named image, not 0 tensors"));
+        return Err(ApiError::malformed(
+            "inputs: give a tensor named image, not 0 tensors",
+        ));
     }
     let mut all = 0_usize;
     for (index, input) in inputs.iter().enumerate() {
         let wrong =
             |field: &str, reason: String| ApiError::malformed(format!("inputs[{index}].{field}: {reason}"));
         // Tensors of one request are told apart by a number.
-        if !input.name.strip_prefix("image").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit())) {
+        if !input
+            .name
+            .strip_prefix("image")
+            .is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()))
+        {
             return Err(wrong(
                 "name",
                 format!(
@@ -184,7 +190,11 @@ fn files(index: usize, input: &Tensor, spec: &InputSpec, budget: &mut u64) -> Re
         let bad = |reason: String| ApiError::malformed(format!("inputs[{index}].data[{at}]: {reason}"));
         let file: Cow<'_, [u8]> = match &input.data {
             Data::Bytes(v) => Cow::Borrowed(&v[at]),
-            Data::Text(v) => Cow::Owned(STANDARD.decode(&v[at]).map_err(|e| bad(format!("no base64: {e}")))?),
+            Data::Text(v) => Cow::Owned(
+                STANDARD
+                    .decode(&v[at])
+                    .map_err(|e| bad(format!("no base64: {e}")))?,
+            ),
             _ => return Err(bad("give a PNG or JPEG file".to_owned())),
         };
         // One file is bounded by the decoder itself.
@@ -254,13 +264,18 @@ mod tests {
             data[9] = value;
             Tensor::new("image", vec![1, 3, 32, 32], Data::F32(data))
         };
-        let text = |text: &str, shape: usize| {
-            Tensor::new("image", vec![shape], Data::Text(vec![text.to_owned()]))
-        };
+        let text =
+            |text: &str, shape: usize| Tensor::new("image", vec![shape], Data::Text(vec![text.to_owned()]));
         for (inputs, expected) in [
-            (vec![bytes(3072, &[1, 3, 32, 31])], "inputs[0].shape: the model takes [n, 3, 32, 32]"),
+            (
+                vec![bytes(3072, &[1, 3, 32, 31])],
+                "inputs[0].shape: the model takes [n, 3, 32, 32]",
+            ),
             (vec![bytes(1024, &[1, 1, 32, 32])], "inputs[0].shape"),
-            (vec![bytes(3072, &[2, 3, 32, 32])], "inputs[0].data: 3072 values do not fill"),
+            (
+                vec![bytes(3072, &[2, 3, 32, 32])],
+                "inputs[0].data: 3072 values do not fill",
+            ),
             (vec![bytes(0, &[0, 3, 32, 32])], "1 to 256 images"),
             (vec![bytes(3072, &[usize::MAX, 3, 32, 32])], "1 to 256 images"),
             (vec![bytes(0, &[])], "inputs[0].shape"),
@@ -273,12 +288,19 @@ mod tests {
             (vec![named("x")], "inputs[0].name"),
             (vec![named("image"), named("image-b")], "inputs[1].name"),
             (vec![bytes(200 * 3072, &[200, 3, 32, 32]); 2], "inputs[1].shape"),
-            (vec![Tensor::new("image", vec![1], Data::I64(vec![7]))], "inputs[0].datatype"),
+            (
+                vec![Tensor::new("image", vec![1], Data::I64(vec![7]))],
+                "inputs[0].datatype",
+            ),
             (vec![], "inputs: give a tensor"),
         ] {
             let error = ask(inputs).unwrap_err();
             assert_eq!(error.status.as_u16(), 400);
-            assert!(error.message.contains(expected), "{:?} has no {expected:?}", error.message);
+            assert!(
+                error.message.contains(expected),
+                "{:?} has no {expected:?}",
+                error.message
+            );
         }
     }
 }

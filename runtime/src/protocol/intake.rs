@@ -95,7 +95,11 @@ impl Intake {
         size: usize,
         job: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
     ) -> Result<T, ApiError> {
-        if size <= SMALL { job() } else { self.aside(job).await }
+        if size <= SMALL {
+            job()
+        } else {
+            self.aside(job).await
+        }
     }
 
     /// Runs `job` away from the threads that serve, and as many at a time as there are processors.
@@ -107,7 +111,10 @@ impl Intake {
         job: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
     ) -> Result<T, ApiError> {
         let crashed = || ApiError::internal("the request could not be read: see the log of this server");
-        let turn = Arc::clone(&self.readers).acquire_owned().await.map_err(|_| crashed())?;
+        let turn = Arc::clone(&self.readers)
+            .acquire_owned()
+            .await
+            .map_err(|_| crashed())?;
         // The turn lasts as long as the job, also where nobody waits for it any more.
         let job = move || {
             let _turn = turn;

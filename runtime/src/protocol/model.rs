@@ -25,6 +25,15 @@ pub trait Model: Send + Sync + 'static {
     /// Those of [`Self::check`].
     fn describe(&self, target: &Target) -> Result<Description, ApiError>;
 
+    /// Whether a request can be admitted at all, asked before its body is made sense of: under overload, that is most of what a
+    /// refusal costs.
+    ///
+    /// # Errors
+    /// 429 without room.
+    fn admits(&self) -> Result<(), ApiError> {
+        Ok(())
+    }
+
     /// Answers a request.
     ///
     /// # Errors
@@ -76,11 +85,12 @@ impl Description {
         outputs: &[(&'static str, &'static str, Vec<i64>)],
     ) -> Self {
         let side = |pixels: usize| i64::try_from(pixels).unwrap_or(-1);
-        let described = |(name, datatype, shape): &(&'static str, &'static str, Vec<i64>)| TensorDescription {
-            name,
-            datatype,
-            shape: shape.clone(),
-        };
+        let described =
+            |(name, datatype, shape): &(&'static str, &'static str, Vec<i64>)| TensorDescription {
+                name,
+                datatype,
+                shape: shape.clone(),
+            };
         Self {
             name: name.to_owned(),
             versions: vec![version.to_owned()],

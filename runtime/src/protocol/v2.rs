@@ -114,7 +114,10 @@ impl Datatype {
     /// The type of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        NAMES.iter().find(|(known, _)| *known == name).map(|&(_, datatype)| datatype)
+        NAMES
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|&(_, datatype)| datatype)
     }
 
     /// Its name in the protocol.

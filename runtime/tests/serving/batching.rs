@@ -29,7 +29,11 @@ async fn wait(cloud: &CloudServer, client: &Client, name: &str, is: impl Fn(f64)
 
 async fn ask(client: &Client, cloud: &CloudServer, edge: &str, seed: u32) -> Response {
     let post = client.post(format!("{}/infer", cloud.model_url()));
-    post.header(EDGE_HEADER, edge).json(&infer_json(&image(seed))).send().await.unwrap()
+    post.header(EDGE_HEADER, edge)
+        .json(&infer_json(&image(seed)))
+        .send()
+        .await
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -58,7 +62,11 @@ async fn who_has_left_is_never_computed() {
     assert!(answer.unwrap().status().is_success());
     wait(&cloud, &client, CANCELLED, |cancelled| cancelled >= 10.0).await;
     assert!(ask(&client, &cloud, "a", 1).await.status().is_success());
-    assert_eq!(cloud.metric(&client, COMPUTED).await, 129.0, "those of the two that waited");
+    assert_eq!(
+        cloud.metric(&client, COMPUTED).await,
+        129.0,
+        "those of the two that waited"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -101,7 +109,12 @@ async fn a_greedy_edge_takes_nothing_from_a_modest_one() {
     // Twice as many as there is room for, each asking again at once.
     let greedy: Vec<_> = (0..32)
         .map(|seed| {
-            let (client, cloud, stop, refused) = (client.clone(), Arc::clone(&cloud), Arc::clone(&stop), Arc::clone(&refused));
+            let (client, cloud, stop, refused) = (
+                client.clone(),
+                Arc::clone(&cloud),
+                Arc::clone(&stop),
+                Arc::clone(&refused),
+            );
             tokio::spawn(async move {
                 while !stop.load(Ordering::Relaxed) {
                     let status = ask(&client, &cloud, "greedy", seed).await.status().as_u16();

@@ -39,13 +39,19 @@ fn file(seed: u32) -> Tensor {
 }
 
 async fn binary(client: &Client, url: &str, body: Vec<u8>, json: &str, kind: &str) -> Response {
-    let post = client.post(url).header(LENGTH_HEADER, json).header("content-type", kind);
+    let post = client
+        .post(url)
+        .header(LENGTH_HEADER, json)
+        .header("content-type", kind);
     post.body(body).send().await.unwrap()
 }
 
 async fn answered(response: Response) -> InferResponse {
     assert_eq!(response.status(), StatusCode::OK);
-    let json = response.headers().get(LENGTH_HEADER).map(|v| v.to_str().unwrap().parse().unwrap());
+    let json = response
+        .headers()
+        .get(LENGTH_HEADER)
+        .map(|v| v.to_str().unwrap().parse().unwrap());
     read_response(&response.bytes().await.unwrap(), json).unwrap()
 }
 
@@ -55,7 +61,11 @@ fn row(answer: &InferResponse, row: usize) -> (i64, String, f32) {
     let (Data::I64(labels), Data::F32(scores)) = (output("label"), output("score")) else {
         panic!("{answer:?}");
     };
-    (labels[row], output("exit").text(row).unwrap().to_owned(), scores[row])
+    (
+        labels[row],
+        output("exit").text(row).unwrap().to_owned(),
+        scores[row],
+    )
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -67,7 +77,11 @@ async fn every_transport_gives_the_same_answer() {
     let second = meanet_runtime::client::client(None, |b| b.http2_prior_knowledge()).unwrap();
     let socket = meanet_runtime::client::client(None, |b| b.unix_socket(edge.socket.as_path())).unwrap();
     let mut answers = Vec::new();
-    for (client, how) in [(&edge.client, "HTTP/1.1"), (&second, "HTTP/2"), (&socket, "a Unix socket")] {
+    for (client, how) in [
+        (&edge.client, "HTTP/1.1"),
+        (&second, "HTTP/2"),
+        (&socket, "a Unix socket"),
+    ] {
         for (tensor, what) in [(pixels(3), "bytes"), (floats(3), "floats"), (file(3), "a file")] {
             for kind in ["application/json", "application/octet-stream"] {
                 let written = write_request(&request(vec![tensor.clone()]), true).unwrap();
@@ -116,7 +130,11 @@ async fn every_transport_gives_the_same_answer() {
     }
     for (how, answer) in &answers {
         let (label, exit, score) = row(answer, 0);
-        assert_eq!((label as u64, exit.as_str()), (expected.label, expected.exit.as_str()), "{how}");
+        assert_eq!(
+            (label as u64, exit.as_str()),
+            (expected.label, expected.exit.as_str()),
+            "{how}"
+        );
         assert!((f64::from(score) - expected.score).abs() < 1e-5, "{how}");
         assert_eq!(answer.parameters["revision"], "r1", "{how}");
         assert_eq!(answer.parameters["exit"], expected.exit.as_str(), "{how}");
@@ -144,15 +162,28 @@ async fn inputs_and_outputs_are_those_that_a_request_names() {
     let mut body = infer_json(&image(3));
     body["outputs"] = json!([{"name": "exit"}, {"name": "label", "parameters": {"binary_data": true}}]);
     let response = edge.infer(&body).await;
-    let length: usize = response.headers()[LENGTH_HEADER].to_str().unwrap().parse().unwrap();
+    let length: usize = response.headers()[LENGTH_HEADER]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
     let bytes = response.bytes().await.unwrap();
     let said: Value = serde_json::from_slice(&bytes[..length]).unwrap();
-    assert_eq!((&said["outputs"][0]["name"], &said["outputs"][1]["name"]), (&json!("exit"), &json!("label")));
-    assert_eq!((said["outputs"].as_array().unwrap().len(), bytes.len() - length), (2, 8));
+    assert_eq!(
+        (&said["outputs"][0]["name"], &said["outputs"][1]["name"]),
+        (&json!("exit"), &json!("label"))
+    );
+    assert_eq!(
+        (said["outputs"].as_array().unwrap().len(), bytes.len() - length),
+        (2, 8)
+    );
     body["parameters"] = json!({"binary_data_output": true});
     body["outputs"] = json!([{"name": "exit", "parameters": {"binary_data": false}}, {"name": "score"}]);
     let answer = answered(edge.infer(&body).await).await;
-    assert_eq!(answer.outputs.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["exit", "score"]);
+    assert_eq!(
+        answer.outputs.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(),
+        ["exit", "score"]
+    );
     let wanted = InferRequest {
         outputs: vec![Requested {
             name: "score".to_owned(),
@@ -183,19 +214,73 @@ async fn what_a_server_is_reads_the_same_over_http_and_grpc() {
         name: name.to_owned(),
         version: version.to_owned(),
     };
-    assert!(grpc.server_live(oip::ServerLiveRequest {}).await.unwrap().into_inner().live);
-    assert!(!grpc.server_ready(oip::ServerReadyRequest {}).await.unwrap().into_inner().ready);
-    assert!(!grpc.model_ready(ready("cams", "")).await.unwrap().into_inner().ready);
+    assert!(
+        grpc.server_live(oip::ServerLiveRequest {})
+            .await
+            .unwrap()
+            .into_inner()
+            .live
+    );
+    assert!(
+        !grpc
+            .server_ready(oip::ServerReadyRequest {})
+            .await
+            .unwrap()
+            .into_inner()
+            .ready
+    );
+    assert!(
+        !grpc
+            .model_ready(ready("cams", ""))
+            .await
+            .unwrap()
+            .into_inner()
+            .ready
+    );
     edge.service.bring("r1", &model.revision(10.0)).await.unwrap();
-    assert!(grpc.server_ready(oip::ServerReadyRequest {}).await.unwrap().into_inner().ready);
-    assert!(grpc.model_ready(ready("cams", "r1")).await.unwrap().into_inner().ready);
-    assert_eq!(grpc.model_ready(ready("cars", "")).await.unwrap_err().code(), Code::NotFound);
-    assert_eq!(grpc.model_ready(ready("cams", "r9")).await.unwrap_err().code(), Code::NotFound);
+    assert!(
+        grpc.server_ready(oip::ServerReadyRequest {})
+            .await
+            .unwrap()
+            .into_inner()
+            .ready
+    );
+    assert!(
+        grpc.model_ready(ready("cams", "r1"))
+            .await
+            .unwrap()
+            .into_inner()
+            .ready
+    );
+    assert_eq!(
+        grpc.model_ready(ready("cars", "")).await.unwrap_err().code(),
+        Code::NotFound
+    );
+    assert_eq!(
+        grpc.model_ready(ready("cams", "r9")).await.unwrap_err().code(),
+        Code::NotFound
+    );
 
-    let get = async |path: &str| -> Value { edge.client.get(edge.url(path)).send().await.unwrap().json().await.unwrap() };
-    let server = grpc.server_metadata(oip::ServerMetadataRequest {}).await.unwrap().into_inner();
+    let get = async |path: &str| -> Value {
+        edge.client
+            .get(edge.url(path))
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap()
+    };
+    let server = grpc
+        .server_metadata(oip::ServerMetadataRequest {})
+        .await
+        .unwrap()
+        .into_inner();
     let told = get("/v2").await;
-    assert_eq!(told, json!({"name": server.name, "version": server.version, "extensions": server.extensions}));
+    assert_eq!(
+        told,
+        json!({"name": server.name, "version": server.version, "extensions": server.extensions})
+    );
     assert_eq!(told["extensions"], json!(["binary_tensor_data"]));
     let asked = oip::ModelMetadataRequest {
         name: "cams".to_owned(),
@@ -208,14 +293,25 @@ async fn what_a_server_is_reads_the_same_over_http_and_grpc() {
             .map(|t| json!({"name": t.name, "datatype": t.datatype, "shape": t.shape}))
             .collect()
     };
-    assert_eq!(told["inputs"], json!([{"name": "image", "datatype": "UINT8", "shape": [-1, 3, 32, 32]}]));
+    assert_eq!(
+        told["inputs"],
+        json!([{"name": "image", "datatype": "UINT8", "shape": [-1, 3, 32, 32]}])
+    );
     assert_eq!(told["inputs"], json!(tensors(&described.inputs)));
     assert_eq!(told["outputs"], json!(tensors(&described.outputs)));
-    assert_eq!((told["versions"].clone(), told["platform"].clone()), (json!(described.versions), json!(described.platform)));
-    assert_eq!(get("/v2/models/cams/versions/r1/ready").await, json!({"name": "cams", "ready": true}));
+    assert_eq!(
+        (told["versions"].clone(), told["platform"].clone()),
+        (json!(described.versions), json!(described.platform))
+    );
+    assert_eq!(
+        get("/v2/models/cams/versions/r1/ready").await,
+        json!({"name": "cams", "ready": true})
+    );
 
     // The cloud has the same transports.
-    let mut of_cloud = oip::GrpcInferenceServiceClient::connect(cloud.store_url()).await.unwrap();
+    let mut of_cloud = oip::GrpcInferenceServiceClient::connect(cloud.store_url())
+        .await
+        .unwrap();
     let target = Target {
         model: "cloud".to_owned(),
         version: None,
@@ -234,7 +330,9 @@ async fn what_is_wrong_in_binary_is_named() {
     let json = good.json.unwrap();
     let floats_of = |value: f32| {
         let mut tensor = floats(3);
-        let Data::F32(data) = &mut tensor.data else { panic!("floats") };
+        let Data::F32(data) = &mut tensor.data else {
+            panic!("floats")
+        };
         data[5] = value;
         write_request(&request(vec![tensor]), true).unwrap()
     };
@@ -242,17 +340,83 @@ async fn what_is_wrong_in_binary_is_named() {
     let length = |bytes: usize| bytes.to_string();
     let mut wrong = Vec::new();
     for (what, body, header, kind, names) in [
-        ("no length", good.body.clone(), "x".to_owned(), "application/json", "Inference-Header"),
-        ("a negative length", good.body.clone(), "-1".to_owned(), "application/json", "Inference-Header"),
-        ("a huge length", good.body.clone(), "99999999999999999999".to_owned(), "application/json", "Inference-Header"),
-        ("a length past the end", good.body.clone(), length(good.body.len() + 1), "application/json", "Inference-Header"),
-        ("a length within the JSON", good.body.clone(), length(json - 5), "application/json", "inputs[0]"),
-        ("a length past the JSON", good.body.clone(), length(json + 5), "application/json", "body"),
-        ("bytes missing", good.body[..good.body.len() - 1].to_vec(), length(json), "application/json", "binary_data_size"),
-        ("bytes left", [&good.body[..], b"x"].concat(), length(json), "application/json", "body"),
-        ("NaN", nan.body, length(nan.json.unwrap()), "application/json", "inputs[0].data[5]: NaN"),
-        ("infinity", infinite.body, length(infinite.json.unwrap()), "application/json", "inputs[0].data[5]: inf"),
-        ("another type", good.body.clone(), length(json), "text/plain", "Content-Type"),
+        (
+            "no length",
+            good.body.clone(),
+            "x".to_owned(),
+            "application/json",
+            "Inference-Header",
+        ),
+        (
+            "a negative length",
+            good.body.clone(),
+            "-1".to_owned(),
+            "application/json",
+            "Inference-Header",
+        ),
+        (
+            "a huge length",
+            good.body.clone(),
+            "99999999999999999999".to_owned(),
+            "application/json",
+            "Inference-Header",
+        ),
+        (
+            "a length past the end",
+            good.body.clone(),
+            length(good.body.len() + 1),
+            "application/json",
+            "Inference-Header",
+        ),
+        (
+            "a length within the JSON",
+            good.body.clone(),
+            length(json - 5),
+            "application/json",
+            "inputs[0]",
+        ),
+        (
+            "a length past the JSON",
+            good.body.clone(),
+            length(json + 5),
+            "application/json",
+            "body",
+        ),
+        (
+            "bytes missing",
+            good.body[..good.body.len() - 1].to_vec(),
+            length(json),
+            "application/json",
+            "binary_data_size",
+        ),
+        (
+            "bytes left",
+            [&good.body[..], b"x"].concat(),
+            length(json),
+            "application/json",
+            "body",
+        ),
+        (
+            "NaN",
+            nan.body,
+            length(nan.json.unwrap()),
+            "application/json",
+            "inputs[0].data[5]: NaN",
+        ),
+        (
+            "infinity",
+            infinite.body,
+            length(infinite.json.unwrap()),
+            "application/json",
+            "inputs[0].data[5]: inf",
+        ),
+        (
+            "another type",
+            good.body.clone(),
+            length(json),
+            "text/plain",
+            "Content-Type",
+        ),
     ] {
         let response = binary(&edge.client, &url, body, &header, kind).await;
         let (status, text) = (response.status(), response.text().await.unwrap());
@@ -267,12 +431,45 @@ async fn what_is_wrong_in_binary_is_named() {
     let mut grpc_client = edge.grpc();
     let message = grpc::message(&target, &request(vec![pixels(3)])).unwrap();
     for (what, change, code, names) in [
-        ("another model", (|m| m.model_name = "cars".to_owned()) as fn(&mut oip::ModelInferRequest), Code::NotFound, "cars"),
-        ("another version", |m| m.model_version = "r9".to_owned(), Code::NotFound, "r9"),
-        ("short contents", |m| m.raw_input_contents[0] = Bytes::from_static(b"x"), Code::InvalidArgument, "inputs[0].data"),
-        ("no contents", |m| m.raw_input_contents.clear(), Code::InvalidArgument, "inputs[0].contents"),
-        ("many contents", |m| m.raw_input_contents.push(Bytes::new()), Code::InvalidArgument, "raw_input_contents"),
-        ("no inputs", |m| { m.inputs.clear(); m.raw_input_contents.clear(); }, Code::InvalidArgument, "inputs"),
+        (
+            "another model",
+            (|m| m.model_name = "cars".to_owned()) as fn(&mut oip::ModelInferRequest),
+            Code::NotFound,
+            "cars",
+        ),
+        (
+            "another version",
+            |m| m.model_version = "r9".to_owned(),
+            Code::NotFound,
+            "r9",
+        ),
+        (
+            "short contents",
+            |m| m.raw_input_contents[0] = Bytes::from_static(b"x"),
+            Code::InvalidArgument,
+            "inputs[0].data",
+        ),
+        (
+            "no contents",
+            |m| m.raw_input_contents.clear(),
+            Code::InvalidArgument,
+            "inputs[0].contents",
+        ),
+        (
+            "many contents",
+            |m| m.raw_input_contents.push(Bytes::new()),
+            Code::InvalidArgument,
+            "raw_input_contents",
+        ),
+        (
+            "no inputs",
+            |m| {
+                m.inputs.clear();
+                m.raw_input_contents.clear();
+            },
+            Code::InvalidArgument,
+            "inputs",
+        ),
     ] {
         let mut message = message.clone();
         change(&mut message);

@@ -131,8 +131,9 @@ mod tests {
 
     use super::*;
     use crate::extend::{Adaptive, Extension};
+    use crate::layout::Blueprint;
     use crate::lower::{Compute, EdgeGraph, FEATURES, LOGITS, Runner};
-    use crate::resnet::ResNet;
+    use crate::network::Network;
 
     const INPUT: InputSpec = InputSpec {
         height: 16,
@@ -145,10 +146,10 @@ mod tests {
     fn plan(change: impl Fn(&mut EdgeGraph)) -> Result<Runner, PlanError> {
         let device = Device::flex();
         device.seed(3);
-        let backbone = "ResNet20".parse().unwrap();
-        let main = ResNet::new(backbone, 10, &device);
-        let adaptive = Adaptive::new(backbone, &device);
-        let extension = Extension::new(backbone, 5, &device);
+        let blueprint = Blueprint::whole("ResNet20".parse().unwrap());
+        let main = Network::main(&blueprint, 10, [INPUT.height, INPUT.width], &device).unwrap();
+        let adaptive = Adaptive::new(&blueprint, &device);
+        let extension = Extension::new(&blueprint, 5, &device);
         let mut graph = EdgeGraph::new(&INPUT, &main, &adaptive, &extension).unwrap();
         let probes = Probes::new(&INPUT);
         let images = probes.tensor(&INPUT, &device);

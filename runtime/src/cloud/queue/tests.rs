@@ -35,7 +35,11 @@ fn tickets(step: Step<u32>) -> Vec<u32> {
 
 /// Teaches the queue that a batch of this size takes so long.
 fn teach(queue: &mut Queue<u32>, images: usize, took: Duration, now: Instant) {
-    assert!(queue.admit(item("teacher", images, None, u32::MAX), now).is_empty());
+    assert!(
+        queue
+            .admit(item("teacher", images, None, u32::MAX), now)
+            .is_empty()
+    );
     let (step, _, _) = queue.next(0, now + ms(2), |_| false);
     assert_eq!(tickets(step), [u32::MAX]);
     queue.done(0, now + ms(2) + took);
@@ -56,7 +60,11 @@ fn a_batch_begins_when_it_is_full_or_has_waited() {
     }
     assert_eq!(tickets(queue.next(0, until, |_| false).0), [2, 3], "full");
     queue.admit(item("a", 9, None, 5), until);
-    assert_eq!(tickets(queue.next(0, until, |_| false).0), [4], "the large one does not fit");
+    assert_eq!(
+        tickets(queue.next(0, until, |_| false).0),
+        [4],
+        "the large one does not fit"
+    );
     assert_eq!(tickets(queue.next(0, until, |_| false).0), [5], "and goes alone");
     assert_eq!(queue.images(), 0);
 }
@@ -92,8 +100,16 @@ fn who_would_be_late_is_refused_at_once() {
     assert_eq!(late(&mut queue, 250, 7), Vec::new());
     assert_eq!(tickets(queue.next(0, now, |_| false).0), [1, 3, 4, 5]);
     let running = queue.admit(item("a", 1, Some(now + ms(150)), 8), now + ms(40));
-    assert_eq!(running, [(8, Refusal::Late(ms(50 - 40 + 40)))], "60 ms are left of the batch, and its own are 100");
-    assert_eq!(queue.admit(item("a", 1, None, 9), now), Vec::new(), "who does not say waits");
+    assert_eq!(
+        running,
+        [(8, Refusal::Late(ms(50 - 40 + 40)))],
+        "60 ms are left of the batch, and its own are 100"
+    );
+    assert_eq!(
+        queue.admit(item("a", 1, None, 9), now),
+        Vec::new(),
+        "who does not say waits"
+    );
 }
 
 #[test]
@@ -147,17 +163,28 @@ fn a_full_queue_makes_room_for_edges_that_have_less() {
     assert_eq!(refused(queue.admit(item("greedy", 1, None, 4), start)), [4]);
     assert_eq!(refused(queue.admit(item("modest", 1, None, 100), start)), [3]);
     assert_eq!(refused(queue.admit(item("modest", 1, None, 101), start)), [2]);
-    assert_eq!(refused(queue.admit(item("modest", 1, None, 102), start)), [102], "both have two by then");
+    assert_eq!(
+        refused(queue.admit(item("modest", 1, None, 102), start)),
+        [102],
+        "both have two by then"
+    );
     assert_eq!(queue.images(), 4);
     let mut empty = queue;
     let now = start + ms(10);
     empty.next(0, now, |_| false);
-    assert!(empty.admit(item("large", 9, None, 7), now).is_empty(), "alone, it may be larger than the room");
+    assert!(
+        empty.admit(item("large", 9, None, 7), now).is_empty(),
+        "alone, it may be larger than the room"
+    );
 }
 
 #[derive(Clone, Debug)]
 enum Act {
-    Admit { edge: u8, images: usize, within: Option<u64> },
+    Admit {
+        edge: u8,
+        images: usize,
+        within: Option<u64>,
+    },
     Leave(usize),
     Next(usize),
     Done(usize),

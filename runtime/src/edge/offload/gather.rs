@@ -97,7 +97,11 @@ mod tests {
         let mut gather = Gather::default();
         for _ in 0..UNDER_WAY {
             gather.push((10, 1, false)).unwrap();
-            assert_eq!(gather.take().map(|parts| parts.len()), Some(1), "nothing waits without need");
+            assert_eq!(
+                gather.take().map(|parts| parts.len()),
+                Some(1),
+                "nothing waits without need"
+            );
         }
         for part in [(10, 1, false), (10, 2, true), (10, 3, false), (100, 1, false)] {
             gather.push(part).unwrap();
@@ -116,7 +120,11 @@ mod tests {
         let mut gather = Gather::default();
         gather.push((10, 4 * ROOM, false)).unwrap();
         assert_eq!(gather.push((10, 1, false)), Err((10, 1, false)));
-        assert_eq!(gather.take().map(|parts| parts.len()), Some(1), "one may be larger");
+        assert_eq!(
+            gather.take().map(|parts| parts.len()),
+            Some(1),
+            "one may be larger"
+        );
         for _ in 0..MAX_IMAGES {
             gather.push((10, 2, false)).unwrap();
         }

@@ -14,8 +14,8 @@ use serde_json::Value;
 use bytes::Bytes;
 
 use crate::protocol::{
-    ApiError, Data, Datatype, Description, InferRequest, InferResponse, Parameters, Requested, Target, Tensor,
-    TensorDescription, binary,
+    ApiError, Data, Datatype, Description, InferRequest, InferResponse, Parameters, Requested, Target,
+    Tensor, TensorDescription, binary,
 };
 
 /// A request that came as a message.
@@ -186,7 +186,10 @@ fn choices(from: &Parameters) -> HashMap<String, InferParameter> {
 }
 
 fn dimensions(shape: &[usize]) -> Vec<i64> {
-    shape.iter().map(|&d| i64::try_from(d).unwrap_or(i64::MAX)).collect()
+    shape
+        .iter()
+        .map(|&d| i64::try_from(d).unwrap_or(i64::MAX))
+        .collect()
 }
 
 /// An answer as a message, its elements raw where the request's were.

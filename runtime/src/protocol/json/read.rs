@@ -38,12 +38,16 @@ pub fn read_request(body: &[u8], json: Option<usize>) -> Result<InferRequest, Ap
     }
     let (head, tail) = split(body, json)?;
     let raw: Raw = serde_json::from_slice(head).map_err(|e| said(&e, "inference request"))?;
-    let outputs = raw.outputs.unwrap_or_default().into_iter().map(|wanted| Requested {
-        name: wanted.name,
-        binary: wanted
-            .parameters
-            .and_then(|p| p.get("binary_data").and_then(Value::as_bool)),
-    });
+    let outputs = raw
+        .outputs
+        .unwrap_or_default()
+        .into_iter()
+        .map(|wanted| Requested {
+            name: wanted.name,
+            binary: wanted
+                .parameters
+                .and_then(|p| p.get("binary_data").and_then(Value::as_bool)),
+        });
     Ok(InferRequest {
         id: raw.id,
         parameters: raw.parameters.unwrap_or_default(),
@@ -222,7 +226,11 @@ impl<'de> Visitor<'de> for One {
     type Value = Head;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a tensor, which is an object, as {}[{}]", self.place, self.index)
+        write!(
+            f,
+            "a tensor, which is an object, as {}[{}]",
+            self.place, self.index
+        )
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Head, A::Error> {
@@ -256,10 +264,7 @@ impl<'de> Visitor<'de> for One {
                     }
                 }
                 Field::Data => {
-                    let expected = shape
-                        .iter()
-                        .flatten()
-                        .fold(1_usize, |n, &d| n.saturating_mul(d));
+                    let expected = shape.iter().flatten().fold(1_usize, |n, &d| n.saturating_mul(d));
                     data = Some(map.next_value_seed(Elements::new(
                         self.place,
                         self.index,
@@ -280,16 +285,17 @@ impl<'de> Visitor<'de> for One {
         if lengths.len() > 1 && nested.as_ref() != Some(&shape) {
             return Err(at(
                 "data",
-                &format_args!("its lists are nested as {lengths:?}, and the shape is {shape:?}", lengths = nested.unwrap_or_default()),
+                &format_args!(
+                    "its lists are nested as {lengths:?}, and the shape is {shape:?}",
+                    lengths = nested.unwrap_or_default()
+                ),
             ));
         }
         let data = match data {
             Some(Read::Typed(data)) => Some(data),
-            Some(Read::Loose(numbers)) => {
-                Some(typed(&numbers, datatype).map_err(|reason| {
-                    A::Error::custom(format!("{}[{}].data{reason}", self.place, self.index))
-                })?)
-            }
+            Some(Read::Loose(numbers)) => Some(typed(&numbers, datatype).map_err(|reason| {
+                A::Error::custom(format!("{}[{}].data{reason}", self.place, self.index))
+            })?),
             None => None,
         };
         Ok(Head {
@@ -307,8 +313,12 @@ fn typed(numbers: &[f64], datatype: Datatype) -> Result<Data, String> {
     // Whole numbers are exact as far as a double counts.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     let whole = |low: f64, high: f64, wanted: &str| {
-        let wrong = numbers.iter().position(|v| v.fract() != 0.0 || *v < low || *v > high);
-        wrong.map_or(Ok(()), |at| Err(format!("[{at}]: {} is not {wanted}", numbers[at])))
+        let wrong = numbers
+            .iter()
+            .position(|v| v.fract() != 0.0 || *v < low || *v > high);
+        wrong.map_or(Ok(()), |at| {
+            Err(format!("[{at}]: {} is not {wanted}", numbers[at]))
+        })
     };
     Ok(match datatype {
         Datatype::Fp16 | Datatype::Fp32 | Datatype::Fp64 => {

@@ -18,7 +18,8 @@ fn read(value: &Value) -> Result<InferRequest, String> {
     let late = read(&format!("{{\"inputs\":[{{\"datatype\"{rest},{data}}}{end}"));
     let early = read(&sorted);
     let without_place = |read: &Result<InferRequest, String>| {
-        read.clone().map_err(|e| e.split(" at line").next().unwrap_or_default().to_owned())
+        read.clone()
+            .map_err(|e| e.split(" at line").next().unwrap_or_default().to_owned())
     };
     let (a, b) = (without_place(&early), without_place(&late));
     assert!(a == b || (a.is_err() && b.is_err()), "{a:?} and {b:?}");
@@ -37,10 +38,18 @@ fn elements_are_read_into_their_type() {
         ("FP64", json!([1e3, 2]), Data::F32(vec![1000.0, 2.0])),
         ("INT64", json!([-1, 7]), Data::I64(vec![-1, 7])),
         ("BOOL", json!([true, false]), Data::Bool(vec![true, false])),
-        ("BYTES", json!(["a", "é"]), Data::Text(vec!["a".to_owned(), "é".to_owned()])),
+        (
+            "BYTES",
+            json!(["a", "é"]),
+            Data::Text(vec!["a".to_owned(), "é".to_owned()]),
+        ),
         ("FP32", json!([[1.0], [2.0]]), Data::F32(vec![1.0, 2.0])),
     ] {
-        let shape = if data[0].is_array() { json!([2, 1]) } else { json!([2]) };
+        let shape = if data[0].is_array() {
+            json!([2, 1])
+        } else {
+            json!([2])
+        };
         let request = read(&tensor(datatype, &shape, &data)).unwrap();
         assert_eq!(request.inputs[0].data, expected, "{datatype}");
     }
@@ -62,8 +71,19 @@ fn fields_may_come_in_any_order() {
     );
     let early = r#"{"inputs": [{"data": [1, 256], "shape": [2], "name": "image", "datatype": "UINT8"}]}"#;
     let error = read_request(early.as_bytes(), None).unwrap_err();
-    assert!(error.message.contains("inputs[0].data[1]: 256 is not a whole number"), "{}", error.message);
-    for (numbers, datatype) in [("[0.5]", "UINT8"), ("[300]", "UINT8"), ("[1]", "BYTES"), ("[true]", "FP32x")] {
+    assert!(
+        error
+            .message
+            .contains("inputs[0].data[1]: 256 is not a whole number"),
+        "{}",
+        error.message
+    );
+    for (numbers, datatype) in [
+        ("[0.5]", "UINT8"),
+        ("[300]", "UINT8"),
+        ("[1]", "BYTES"),
+        ("[true]", "FP32x"),
+    ] {
         let text = format!(
             r#"{{"inputs": [{{"data": {numbers}, "shape": [1], "name": "image", "datatype": "{datatype}"}}]}}"#
         );
@@ -74,21 +94,57 @@ fn fields_may_come_in_any_order() {
 #[test]
 fn whatever_is_wrong_is_named() {
     for (body, expected) in [
-        (tensor("UINT8", &json!([1]), &json!([256])), "inputs[0].data[0]: 256 is not a whole number"),
-        (tensor("UINT8", &json!([2]), &json!([1, "7"])), "inputs[0].data[1]: \"7\" is not"),
-        (tensor("UINT8", &json!([1]), &json!([0.5])), "inputs[0].data[0]: 0.5 is not"),
-        (tensor("UINT8", &json!([1]), &json!([-1])), "inputs[0].data[0]: -1 is not"),
-        (tensor("FP32", &json!([1]), &json!([null])), "inputs[0].data[0]: null is not"),
-        (tensor("FP32", &json!([1]), &json!([{}])), "inputs[0].data[0]: an object is not"),
-        (tensor("FP32", &json!([1]), &json!("7")), "expected a list in inputs[0].data"),
-        (tensor("FP32", &json!([2]), &json!([[1.0, 2.0]])), "nested as [1, 2]"),
-        (tensor("FP32", &json!([2, 2]), &json!([[1.0], [1.0, 2.0]])), "side by side"),
+        (
+            tensor("UINT8", &json!([1]), &json!([256])),
+            "inputs[0].data[0]: 256 is not a whole number",
+        ),
+        (
+            tensor("UINT8", &json!([2]), &json!([1, "7"])),
+            "inputs[0].data[1]: \"7\" is not",
+        ),
+        (
+            tensor("UINT8", &json!([1]), &json!([0.5])),
+            "inputs[0].data[0]: 0.5 is not",
+        ),
+        (
+            tensor("UINT8", &json!([1]), &json!([-1])),
+            "inputs[0].data[0]: -1 is not",
+        ),
+        (
+            tensor("FP32", &json!([1]), &json!([null])),
+            "inputs[0].data[0]: null is not",
+        ),
+        (
+            tensor("FP32", &json!([1]), &json!([{}])),
+            "inputs[0].data[0]: an object is not",
+        ),
+        (
+            tensor("FP32", &json!([1]), &json!("7")),
+            "expected a list in inputs[0].data",
+        ),
+        (
+            tensor("FP32", &json!([2]), &json!([[1.0, 2.0]])),
+            "nested as [1, 2]",
+        ),
+        (
+            tensor("FP32", &json!([2, 2]), &json!([[1.0], [1.0, 2.0]])),
+            "side by side",
+        ),
         (tensor("FP32", &json!([2]), &json!([1.0, [2.0]])), "side by side"),
-        (tensor("FP33", &json!([1]), &json!([1.0])), "inputs[0].datatype: \"FP33\""),
+        (
+            tensor("FP33", &json!([1]), &json!([1.0])),
+            "inputs[0].datatype: \"FP33\"",
+        ),
         (tensor("FP32", &json!([-1]), &json!([1.0])), "inputs[0].shape"),
         (tensor("FP32", &json!("1"), &json!([1.0])), "inputs[0].shape"),
-        (json!({"inputs": [{"name": "image"}]}), "inputs[0].datatype: it is missing"),
-        (json!({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1]}]}), "inputs[0].data: give"),
+        (
+            json!({"inputs": [{"name": "image"}]}),
+            "inputs[0].datatype: it is missing",
+        ),
+        (
+            json!({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1]}]}),
+            "inputs[0].data: give",
+        ),
         (json!({"inputs": [7]}), "inputs[0]"),
         (json!({"inputs": 7}), "inputs"),
         (json!({}), "missing field `inputs`"),
@@ -117,16 +173,29 @@ fn binary_elements_follow_the_json() {
     let written = write_request(&request, true).unwrap();
     let json = written.json.unwrap();
     for (body, json, part) in [
-        (&written.body[..], written.body.len() + 1, "Inference-Header-Content-Length"),
+        (
+            &written.body[..],
+            written.body.len() + 1,
+            "Inference-Header-Content-Length",
+        ),
         (&written.body[..], json - 1, "body"),
         (&written.body[..], 0, "body"),
-        (&written.body[..written.body.len() - 1], json, "inputs[1].parameters.binary_data_size"),
+        (
+            &written.body[..written.body.len() - 1],
+            json,
+            "inputs[1].parameters.binary_data_size",
+        ),
     ] {
         let error = read_request(body, Some(json)).unwrap_err();
         assert!(error.message.contains(part), "{}", error.message);
     }
     let longer = [&written.body[..], &[0]].concat();
-    assert!(read_request(&longer, Some(json)).unwrap_err().message.contains("1 bytes follow"));
+    assert!(
+        read_request(&longer, Some(json))
+            .unwrap_err()
+            .message
+            .contains("1 bytes follow")
+    );
     for size in ["-1", "\"3\"", "1e30", "18446744073709551616"] {
         let text = format!(
             r#"{{"inputs":[{{"name":"image","datatype":"UINT8","shape":[3],"parameters":{{"binary_data_size":{size}}}}}]}}"#
@@ -153,9 +222,13 @@ fn each_output_goes_as_it_was_asked_for() {
     assert_eq!(value["outputs"][0]["parameters"]["binary_data_size"], 8);
     assert_eq!(value["outputs"][1]["data"], json!(["main"]));
     assert_eq!(read_response(&written.body, written.json), Ok(answer));
-    let other = r#"{"model_name":"m","outputs":[{"name":"y","shape":[1,2],"datatype":"FP64","data":[[0.5,1]]}]}"#;
+    let other =
+        r#"{"model_name":"m","outputs":[{"name":"y","shape":[1,2],"datatype":"FP64","data":[[0.5,1]]}]}"#;
     let read = read_response(other.as_bytes(), None).unwrap();
-    assert_eq!((read.outputs[0].datatype, read.outputs[0].floats()), (Datatype::Fp64, Some(vec![0.5, 1.0])));
+    assert_eq!(
+        (read.outputs[0].datatype, read.outputs[0].floats()),
+        (Datatype::Fp64, Some(vec![0.5, 1.0]))
+    );
 }
 
 proptest! {

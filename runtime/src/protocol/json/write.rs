@@ -77,9 +77,14 @@ pub fn write_response(
 fn joined(raw: &impl Serialize, tensors: &[Tensor], tail: &[u8]) -> Result<Encoded, ApiError> {
     // A pixel as text takes four bytes, a float up to twelve.
     let elements: usize = tensors.iter().map(|t| t.data.len()).sum();
-    let room = if tail.is_empty() { 512 + 6 * elements } else { 512 + tail.len() };
+    let room = if tail.is_empty() {
+        512 + 6 * elements
+    } else {
+        512 + tail.len()
+    };
     let mut body = Vec::with_capacity(room);
-    serde_json::to_writer(&mut body, raw).map_err(|e| ApiError::internal(format!("failed to write JSON: {e}")))?;
+    serde_json::to_writer(&mut body, raw)
+        .map_err(|e| ApiError::internal(format!("failed to write JSON: {e}")))?;
     let json = (!tail.is_empty()).then_some(body.len());
     body.extend_from_slice(tail);
     Ok(Encoded { body, json })
