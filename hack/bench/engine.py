@@ -86,7 +86,7 @@ def measure(setup: Setup, name: str, batch: int, threads: int) -> dict[str, obje
     peers = start(setup, name, batch, threads)
     try:
         difference = check(peers)
-        taken = taking_turns(peers, setup.rounds(12, 40))
+        taken = taking_turns(peers, setup.rounds(12, 25))
     finally:
         for peer in peers.values():
             peer.close()

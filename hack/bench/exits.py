@@ -18,14 +18,14 @@ MODES = {"everything": "all", "hard": "hard", "offload": f"offload={OFFLOAD_ABOV
 
 
 def run(setup: Setup) -> dict[str, object]:
-    records, official = pack(setup, 256 if setup.quick else 1000)
+    records, official = pack(setup, 256 if setup.quick else 500)
     figures = []
     for threads in setup.thread_counts():
         for batch in (1, 32):
             command = [str(word) for word in (setup.example("exits_bench"), servers.MODEL, records)]
             peers = {name: Peer([*command, mode, "--batch", str(batch)], setup.cores(threads)) for name, mode in MODES.items()}
             try:
-                taken = taking_turns(peers, setup.rounds(6, 20))
+                taken = taking_turns(peers, setup.rounds(6, 15))
             finally:
                 for peer in peers.values():
                     peer.close()

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 
 import numpy as np
 
-from harness import machine, networks, onnx_file, servers, wrk
+from harness import machine, servers, wrk
 from harness.setup import ROOT, Setup
 from harness.stats import ratio, spread
 
@@ -22,10 +22,11 @@ FIGURES = {"per_second": True, "p50_ms": False, "p99_ms": False}
 
 
 def export(setup: Setup, part: str) -> pathlib.Path:
-    """The part of the model as an ONNX file for batches of any size."""
-    path = setup.work / f"{part}.onnx"
-    onnx_file.write(networks.fold(networks.from_blob(servers.blob(part))), path, batch=None, pixels=True)
-    return path
+    """The part of the model as an ONNX file, as `meanet export` writes it: pixels enter, and the batch is free."""
+    folder = setup.work / "exported"
+    if not folder.exists():
+        subprocess.run([setup.binary(), "export", "--model", servers.MODEL, "--onnx", folder], check=True, stderr=subprocess.DEVNULL)
+    return folder / f"{part}.onnx"
 
 
 def pixels(count: int) -> np.ndarray:
@@ -79,7 +80,8 @@ def compare(setup: Setup, tier: str, part: str, python: str) -> dict[str, object
         "best_peer": best,
         **summary(found, best),
         "memory_mb": memory,
-        "memory_ratio": memory[best]["peak_mb"] / memory["meanet"]["peak_mb"],
+        # The smallest setting of the peer: memory is no price of its speed.
+        "memory_ratio": min(memory[name]["peak_mb"] for name in settings) / memory["meanet"]["peak_mb"],
         "first_answer_ms": {name: spread(values) for name, values in first.items()},
     }
 
@@ -106,6 +108,8 @@ def summary(found: dict[str, list[dict[str, float]]], peer: str) -> dict[str, ob
     ratios = {}
     for figure, more in FIGURES.items():
         mine, theirs = ([r[figure] for r in found[name]] for name in (ours, peer))
+        if more and not all(mine + theirs):
+            raise RuntimeError(f"failed to compare: a server answered nothing in a round: {found}")
         ratios[figure] = ratio(mine, theirs) if more else ratio(theirs, mine)
     return {
         "servers": {name: {figure: spread([r[figure] for r in rows]) for figure in FIGURES} | {"failed": sum(r["failed"] for r in rows)} for name, rows in found.items()},

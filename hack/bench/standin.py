@@ -67,7 +67,7 @@ def run(setup: Setup) -> dict[str, object]:
     counts = {"main": 0, "cloud": 0, "near": 0}
     with servers.mlserver(setup, python, onnx, name="standin") as theirs:
         theirs.first_answer(requests[0])
-        with servers.edge(setup, {"offloadAbove": THRESHOLD}, hard=[], cloud_url=theirs.url.removesuffix("/infer")) as edge:
+        with servers.edge(setup, {"offloadAbove": THRESHOLD, "cloudTimeout": "5s"}, hard=[], cloud_url=theirs.url.removesuffix("/infer")) as edge:
             edge.first_answer(requests[0])
             for number, request in enumerate(requests):
                 status, answer = edge.ask(request)

@@ -11,7 +11,7 @@ import subprocess
 
 from harness import machine
 from harness.peer import Peer, interleave
-from harness.setup import Setup
+from harness.setup import ROOT, Setup
 from harness.stats import ratio, spread
 
 BATCH = 128
@@ -20,6 +20,11 @@ BACKBONE = "ResNet32"
 
 def ours(setup: Setup, binary: pathlib.Path, backend: str, cores: list[int]):
     """Gives seconds a step."""
+    env = {**os.environ, "OMP_NUM_THREADS": str(len(cores)), "MEANET_LOG": "error"}
+    if backend == "torch":
+        # Of this process alone: PyTorch has a LibTorch of its own.
+        script = 'eval "$(hack/libtorch)" && printf %s "$LD_LIBRARY_PATH"'
+        env["LD_LIBRARY_PATH"] = subprocess.run(["bash", "-c", script], check=True, cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout
 
     def turn() -> float:
         command = [binary, "train", "measure", "--part", "extension", "--backend", backend, "--backbone", BACKBONE]
@@ -30,7 +35,7 @@ def ours(setup: Setup, binary: pathlib.Path, backend: str, cores: list[int]):
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env={**os.environ, "OMP_NUM_THREADS": str(len(cores)), "MEANET_LOG": "error"},
+            env=env,
             preexec_fn=lambda: os.sched_setaffinity(0, cores),
         ).stdout
         return BATCH / json.loads(output)["imagesPerSecond"]

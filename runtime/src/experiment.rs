@@ -32,6 +32,8 @@ mod results;
 mod setup;
 mod shift;
 mod steps;
+#[cfg(test)]
+mod tests;
 mod unshifted;
 
 /// Networks that the paper's claims are about.
@@ -84,6 +86,9 @@ pub struct Args {
     /// Count the first N test images only.
     #[arg(long)]
     test_images: Option<usize>,
+    /// Count the first N of these under shifts only.
+    #[arg(long)]
+    shift_images: Option<usize>,
     /// Begin nothing new after so many minutes; what is missing is named in the results.
     #[arg(long)]
     minutes: Option<f64>,

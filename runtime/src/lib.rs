@@ -3,9 +3,11 @@
 pub mod client;
 pub mod cloud;
 pub mod dataset;
+pub mod describe;
 pub mod edge;
 pub mod eval;
 pub mod experiment;
+pub mod export;
 pub mod import;
 pub mod infer;
 pub mod load;

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use meanet_runtime::{
-    cloud, dataset, edge, eval, experiment, import, infer, load, report, retrain, shutdown, train,
+    cloud, dataset, describe, edge, eval, experiment, export, import, infer, load, report, retrain, shutdown,
+    train,
 };
 
 #[derive(Parser)]
@@ -37,6 +38,10 @@ enum Command {
     Choose(eval::choose::Args),
     /// Measure what the method is worth, and write it down.
     Reproduce(experiment::Args),
+    /// Tell what the blocks of a network cost: parameters, multiply-accumulates, bytes.
+    Describe(describe::Args),
+    /// Write a model's exits as ONNX files.
+    Export(export::Args),
     /// Classify files with a model on this machine.
     Infer(infer::Args),
     /// Send labelled images in a closed loop and sum up what came back.
@@ -90,6 +95,8 @@ fn main() -> ExitCode {
             Command::Import(args) => {
                 aside(move || import::run(&args).map_err(|e| report::words(e.as_ref()))).await
             }
+            Command::Describe(args) => describe::run(&args),
+            Command::Export(args) => export::run(&args),
             Command::Infer(args) => infer::run(&args),
             Command::Load(args) => load::run(args).await.map_err(Into::into),
             Command::Data { what } => dataset::run(&what),

@@ -47,7 +47,7 @@ pub struct Args {
     /// Seed of everything random.
     #[arg(long, env = "MEANET_SEED", default_value_t = 0)]
     pub seed: u64,
-    /// What computes: flex, or torch where it was built in.
+    /// What computes: flex, or torch or cuda where they were built in.
     #[arg(long, env = "MEANET_BACKEND", default_value = "flex")]
     pub backend: Backend,
     /// File for the report.
@@ -82,17 +82,13 @@ fn train(args: &Args) -> Result<JobReport, Box<dyn Error>> {
     let card = read_card(&extension)?;
     let material = material(args, card.input.height, card.input.width, card.classes)?;
     let recipe = ExtensionRecipe {
-        // All classes: only so can it say that the main block was wrong to name a hard one.
-        outputs: (0..).take(card.classes).collect(),
         epochs: args.epochs,
         batch_size: args.batch_size,
         learning_rate: args.learning_rate,
-        warm_up: 0.2,
-        weight_decay: 5e-4,
-        label_smoothing: 0.1,
-        views: 2,
-        adds_to_main: true,
+        fusion: card.fusion,
         seed: args.seed,
+        // All classes: only so can it say that the main block was wrong to name a hard one.
+        ..ExtensionRecipe::new((0..).take(card.classes).collect())
     };
     let service = EdgeBlobs {
         main: &main,
@@ -161,12 +157,14 @@ fn material(args: &Args, height: usize, width: usize, classes: usize) -> Result<
         labelled = labelled.concat(&set.select(&chosen));
     }
     let mut collected = Images::empty(height, width);
+    let mut confidences = Vec::new();
     let unlabelled = samples
         .iter()
         .rev()
         .filter(|sample| sample.feedback.is_none() && usable(sample, sample.cloud_label));
     for sample in unlabelled.take(args.max_samples.saturating_sub(labelled.len())) {
         collected.push(&sample.pixels, sample.cloud_label.unwrap_or_default());
+        confidences.push(sample.cloud_confidence.clamp(0.0, 1.0));
     }
     info!(
         labelled = labelled.len(),
@@ -176,5 +174,6 @@ fn material(args: &Args, height: usize, width: usize, classes: usize) -> Result<
     Ok(Material {
         labelled: Training(labelled),
         collected: Training(collected),
+        confidences,
     })
 }

@@ -5,19 +5,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use meanet_data::{Source, Training, split};
+use meanet_data::{Augmentation, Source, Training, split};
 use meanet_method::ExtensionRule;
 use meanet_net::evaluate::{by_entropy, outputs};
 use meanet_net::train::{
-    Backend, Classifier, ExtensionRecipe, Recipe, Run, Stage, select_by_gain, select_hard_classes,
-    train_classifier, train_extension,
+    Backend, Classifier, Decay, Distillation, Examples, ExtensionRecipe, Lessons, Recipe, Run, Stage,
+    Teacher, select_by_gain, select_hard_classes, train_classifier, train_extension,
 };
 use meanet_net::{
-    Backbone, Block, CloudNetwork, EdgeBlobs, EdgeNetwork, InputSpec, Manifest, ManifestEvaluation,
-    ModelBlobs, Variant, read_card,
+    Backbone, Block, CloudNetwork, EdgeBlobs, EdgeNetwork, Fusion, InputSpec, Manifest, ManifestEvaluation,
+    ModelBlobs, StateDict, Variant, read_card,
 };
 use serde::{Deserialize, Serialize};
-use tracing::info;
+use tracing::{info, warn};
+
+mod curves;
+mod measure;
 
 /// Trains the blocks of a model, one after the other.
 #[derive(Debug, Subcommand)]
@@ -26,10 +29,14 @@ pub enum Command {
     Main(ClassifierArgs),
     /// Train the network of the cloud.
     Cloud(ClassifierArgs),
+    /// Bring in a network that `PyTorch` trained, as a run that can be extended, packaged or begun with.
+    ImportPytorch(PytorchArgs),
     /// Train adaptive and extension block over a trained main block.
     Extension(ExtensionArgs),
     /// Put trained blocks into one folder, with a manifest.
     Package(PackageArgs),
+    /// Measure memory and speed of training adaptive and extension block against the whole network.
+    Measure(measure::Args),
 }
 
 #[derive(Debug, Args)]
@@ -37,7 +44,7 @@ struct DataArgs {
     /// Data set: cifar-100-binary.tar.gz, a .bin file of its records, or a folder of images. Without one the project draws its own.
     #[arg(long, env = "MEANET_DATA")]
     data: Option<PathBuf>,
-    /// What computes: flex, or torch where it was built in.
+    /// What computes: flex, or torch or cuda where they were built in.
     #[arg(long, default_value = "flex")]
     backend: Backend,
     /// Seed of everything random.
@@ -53,12 +60,27 @@ pub struct ClassifierArgs {
     /// Network, like `ResNet20` or `ResNet20x2`.
     #[arg(long, default_value = "ResNet20")]
     backbone: Backbone,
+    /// Extend trains the whole network; Split, for a main block, the part before the extension's.
+    #[arg(long, default_value = "Extend")]
+    variant: Variant,
     /// Folder of the run; a run that was stopped goes on.
     #[arg(long)]
     out: PathBuf,
-    /// Run of a narrower network of the same depth to begin with.
+    /// Run or blob of a network of the same depth to begin with; a narrower one is widened.
     #[arg(long)]
     start: Option<PathBuf>,
+    /// Network to learn from besides the labels: a run, a blob of this project, or safetensors with `PyTorch` names.
+    #[arg(long)]
+    teacher: Option<PathBuf>,
+    /// Weight of the teacher against the labels.
+    #[arg(long, default_value_t = 0.9, requires = "teacher")]
+    teacher_share: f32,
+    /// Logits of both are divided by this before they are compared.
+    #[arg(long, default_value_t = 4.0, requires = "teacher")]
+    temperature: f32,
+    /// Versions of each image that the teacher is asked about, in turns; without it each epoch has a version of its own.
+    #[arg(long, requires = "teacher")]
+    teacher_views: Option<usize>,
     /// Epochs at each image size, as side:epochs; smaller images are cheaper.
     #[arg(long, default_value = "16:4,24:2,32:2", value_delimiter = ',', value_parser = stage)]
     stages: Vec<Stage>,
@@ -73,10 +95,51 @@ pub struct ClassifierArgs {
     /// Share of the run during which the rate climbs.
     #[arg(long, default_value_t = 0.2)]
     warm_up: f64,
+    /// How the rate falls then: cosine, or steps as in the paper.
+    #[arg(long, default_value = "cosine")]
+    decay: Decay,
     #[arg(long, default_value_t = 5e-4)]
     weight_decay: f32,
     #[arg(long, default_value_t = 0.1)]
     label_smoothing: f32,
+    /// Decay a step of the moving average of the weights; 0 gives the last weights.
+    #[arg(long, default_value_t = 0.998)]
+    average: f64,
+    /// Side of the square that is blanked in each image; 0 for none.
+    #[arg(long, default_value_t = 0)]
+    cutout: usize,
+    /// Brightness, contrast and saturation change by up to this share.
+    #[arg(long, default_value_t = 0.0)]
+    colour: f32,
+    /// Largest standard deviation of noise added, in 0..255.
+    #[arg(long, default_value_t = 0.0)]
+    noise: f32,
+}
+
+/// See the help of each argument.
+#[derive(Debug, Args)]
+pub struct PytorchArgs {
+    /// The network's state dict: safetensors, or what `torch.save` wrote.
+    #[arg(long)]
+    weights: PathBuf,
+    /// Network, like `ResNet56` or `MobileNetV2x0.5Cifar`; without it the one whose keys these are.
+    #[arg(long)]
+    backbone: Option<Backbone>,
+    /// Classes it tells apart.
+    #[arg(long, default_value_t = 100)]
+    classes: usize,
+    /// Side of the images it takes, in pixels.
+    #[arg(long, default_value_t = 32)]
+    side: usize,
+    /// Mean of each channel that images are normalised by, in 0..1.
+    #[arg(long, value_delimiter = ',', default_value = "0.5071,0.4867,0.4408")]
+    mean: Vec<f32>,
+    /// Standard deviation of each channel.
+    #[arg(long, value_delimiter = ',', default_value = "0.2675,0.2565,0.2761")]
+    std: Vec<f32>,
+    /// Folder of the run.
+    #[arg(long)]
+    out: PathBuf,
 }
 
 /// See the help of each argument.
@@ -94,6 +157,9 @@ pub struct ExtensionArgs {
     /// from scratch. Without it the extension corrects the main block, and hard are the classes where that pays.
     #[arg(long)]
     paper: bool,
+    /// How main and adaptive features meet: Concat or Sum.
+    #[arg(long, default_value = "Concat")]
+    fusion: Fusion,
     /// Share of the classes that are hard in the paper's way.
     #[arg(long, default_value_t = 0.5)]
     hard_share: f64,
@@ -106,6 +172,18 @@ pub struct ExtensionArgs {
     /// Versions of each image to keep main features of.
     #[arg(long, default_value_t = 2)]
     views: usize,
+    /// Network to learn from besides the labels, such as the cloud's: a run, a blob, or a CIFAR `ResNet` with `PyTorch` names.
+    #[arg(long)]
+    teacher: Option<PathBuf>,
+    /// Weight of the teacher against the labels.
+    #[arg(long, default_value_t = 0.9, requires = "teacher")]
+    teacher_share: f32,
+    /// Logits of both are divided by this before they are compared.
+    #[arg(long, default_value_t = 4.0, requires = "teacher")]
+    temperature: f32,
+    /// Decay a step of the moving average of the weights; 0 gives the last weights.
+    #[arg(long, default_value_t = 0.998)]
+    average: f64,
 }
 
 /// See the help of each argument.
@@ -144,8 +222,10 @@ const REPORT: &str = "report.json";
 pub fn run(command: &Command) -> Result<(), Box<dyn Error>> {
     match command {
         Command::Main(args) | Command::Cloud(args) => classifier(args),
+        Command::ImportPytorch(args) => import_pytorch(args),
         Command::Extension(args) => extension(args),
         Command::Package(args) => package(args),
+        Command::Measure(args) => measure::run(args),
     }
 }
 
@@ -206,37 +286,94 @@ fn classes(training: &Training) -> usize {
 
 fn classifier(args: &ClassifierArgs) -> Result<(), Box<dyn Error>> {
     let input = InputSpec::cifar100();
+    let device = args.data.backend.device()?;
     let parts = read(&args.data, &input)?;
+    let classes = classes(&parts.training);
+    let start = args.start.as_deref().map(network).transpose()?;
+    let teacher = args
+        .teacher
+        .as_deref()
+        .map(|path| -> Result<_, Box<dyn Error>> { Ok(Teacher::load(&network(path)?, classes)?) })
+        .transpose()?;
     let recipe = Recipe {
-        backbone: args.backbone,
-        classes: classes(&parts.training),
-        input,
         stages: args.stages.clone(),
         epoch_images: args.epoch_images,
         batch_size: args.batch_size,
         learning_rate: args.learning_rate,
         warm_up: args.warm_up,
+        decay: args.decay,
         weight_decay: args.weight_decay,
         label_smoothing: args.label_smoothing,
+        augmentation: Augmentation {
+            cutout: args.cutout,
+            colour: args.colour,
+            noise: args.noise,
+            ..Augmentation::default()
+        },
+        average: (args.average > 0.0).then_some(args.average),
+        distillation: teacher.as_ref().map(|teacher| Distillation {
+            teacher: teacher.digest().to_owned(),
+            temperature: args.temperature,
+            share: args.teacher_share,
+            views: args.teacher_views,
+        }),
+        variant: args.variant,
         seed: args.data.seed,
+        ..Recipe::new(args.backbone, classes, input)
     };
-    let start = args.start.as_deref().map(|run| {
-        Classifier::from_run(run)?
-            .blob(Block::Cloud)
-            .map_err(Box::<dyn Error>::from)
-    });
-    let start = start.transpose()?;
-    let run = Run::open(&args.out, &recipe)?;
-    let device = args.data.backend.device()?;
-    train_classifier(
-        &recipe,
-        start.as_deref(),
-        &parts.training,
-        &parts.selection,
-        &run,
-        &device,
-    )?;
+    let lessons = Lessons {
+        training: &parts.training,
+        holdout: &parts.selection,
+        start: start.as_deref(),
+        teacher: teacher.as_ref(),
+    };
+    let run = Run::open(&args.out, &recipe)?.watched(draw_curves);
+    train_classifier(&recipe, &lessons, &run, &device)?;
     Ok(())
+}
+
+fn import_pytorch(args: &PytorchArgs) -> Result<(), Box<dyn Error>> {
+    let three = |name: &str, values: &[f32]| -> Result<[f32; 3], String> {
+        let three = <[f32; 3]>::try_from(values).ok();
+        three
+            .filter(|v| v.iter().all(|v| v.is_finite()) && (name == "mean" || v.iter().all(|v| *v > 0.0)))
+            .ok_or_else(|| {
+                format!("--{name} wants three numbers, one a channel; a standard deviation is above 0")
+            })
+    };
+    let input = InputSpec {
+        height: args.side,
+        width: args.side,
+        mean: three("mean", &args.mean)?,
+        std: three("std", &args.std)?,
+    };
+    let state = StateDict::read(&args.weights)?;
+    let backbone = args.backbone.or_else(|| state.recognise(&input)).ok_or_else(|| {
+        format!(
+            "failed to recognise the network of {}: give --backbone",
+            args.weights.display()
+        )
+    })?;
+    let network = Classifier::import(Recipe::new(backbone, args.classes, input), &state, &args.out)?;
+    // Trying it once finds what shapes do not show.
+    CloudNetwork::load(&network.blob(Block::Cloud)?)?;
+    info!(%backbone, "imported into {}", args.out.display());
+    Ok(())
+}
+
+/// The bytes of a network: the blob of a run where `path` is a folder, else the file.
+fn network(path: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
+    if path.is_dir() {
+        return Ok(Classifier::from_run(path)?.blob(Block::Cloud)?);
+    }
+    fs::read(path).map_err(|e| format!("failed to read {}: {e}", path.display()).into())
+}
+
+/// Draws the curves of a run anew. A run goes on without a picture.
+fn draw_curves(folder: &Path) {
+    if let Err(error) = curves::draw(folder) {
+        warn!(%error, "failed to draw the curves");
+    }
 }
 
 fn extension(args: &ExtensionArgs) -> Result<(), Box<dyn Error>> {
@@ -248,25 +385,42 @@ fn extension(args: &ExtensionArgs) -> Result<(), Box<dyn Error>> {
         let labels = &parts.selection.0.labels;
         Ok(select_hard_classes(&logits, labels, classes, args.hard_share))
     };
+    let device = args.data.backend.device()?;
+    let teacher = args
+        .teacher
+        .as_deref()
+        .map(|path| -> Result<_, Box<dyn Error>> { Ok(Teacher::load(&network(path)?, classes)?) })
+        .transpose()?;
+    let outputs_wanted = if args.paper {
+        least_precise()?
+    } else {
+        (0..).take(classes).collect()
+    };
     let recipe = ExtensionRecipe {
-        outputs: if args.paper {
-            least_precise()?
-        } else {
-            (0..).take(classes).collect()
-        },
         epochs: args.epochs,
         batch_size: args.batch_size,
         learning_rate: args.learning_rate,
-        warm_up: 0.2,
-        weight_decay: 5e-4,
-        label_smoothing: 0.1,
         views: args.views,
+        average: (args.average > 0.0).then_some(args.average),
+        distillation: teacher.as_ref().map(|teacher| Distillation {
+            teacher: teacher.digest().to_owned(),
+            temperature: args.temperature,
+            share: args.teacher_share,
+            views: None,
+        }),
         adds_to_main: !args.paper,
+        fusion: args.fusion,
         seed: args.data.seed,
+        ..ExtensionRecipe::new(outputs_wanted)
     };
-    let device = args.data.backend.device()?;
     let main = main.blob(Block::Main)?;
-    let trained = train_extension(&recipe, &main, None, &parts.training, &device)?;
+    let run = Run::open(&args.out, &recipe)?.watched(draw_curves);
+    let examples = Examples {
+        holdout: Some(&parts.selection),
+        teacher: teacher.as_ref(),
+        ..Examples::of(&parts.training)
+    };
+    let trained = train_extension(&recipe, &main, &examples, Some(&run), &device)?;
     let hard_classes = if args.paper {
         recipe.outputs.clone()
     } else {
@@ -278,7 +432,6 @@ fn extension(args: &ExtensionArgs) -> Result<(), Box<dyn Error>> {
         select_by_gain(&outputs(&edge, edge.outputs(), None, &parts.selection.0)?)?
     };
     info!(?hard_classes, "hard classes chosen");
-    fs::create_dir_all(&args.out)?;
     fs::write(args.out.join(ADAPTIVE), &trained.adaptive)?;
     fs::write(args.out.join(EXTENSION), &trained.extension)?;
     let report = ExtensionReport {
@@ -308,7 +461,7 @@ fn package(args: &PackageArgs) -> Result<(), Box<dyn Error>> {
     let alone = outputs.report(&by_entropy(None, ExtensionRule::Extension))?;
     let manifest = Manifest {
         backbone: edge.card().backbone,
-        variant: Variant::Extend,
+        variant: edge.card().variant,
         classes: edge.classes(),
         input: edge.input().clone(),
         weights: blobs.digests(),

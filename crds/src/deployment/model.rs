@@ -29,36 +29,90 @@ pub struct ModelWeights {
     pub digest: String,
 }
 
-/// A network for the main block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub enum Backbone {
-    /// 20 layers, 0.28M parameters, 40.8M multiply-accumulates at 32×32.
-    ResNet20,
-    /// 32 layers, 0.47M parameters, 69.1M multiply-accumulates at 32×32.
-    ResNet32,
-    /// 44 layers, 0.67M parameters.
-    ResNet44,
-    /// 56 layers, 0.86M parameters, 125.8M multiply-accumulates at 32×32.
-    ResNet56,
+macro_rules! backbones {
+    ($($variant:ident = $name:literal,)+) => {
+        /// A network for the main block: a `ResNet` for small images (20 to 110 layers, `x2` to `x4` times as wide), a `ResNet` as
+        /// of torchvision (18, 34 or 101 layers), `MobileNetV2` by width, or `MicroNet`. `Cifar` behind a name: for images of some 32
+        /// pixels a side instead of some 224. `meanet describe` tells what each costs.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+        // A dot in a name is an underscore here; names say what they are.
+        #[allow(non_camel_case_types, missing_docs)]
+        pub enum Backbone {
+            $(#[serde(rename = $name)] $variant,)+
+        }
+
+        impl Backbone {
+            /// All there are.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// The name as users write it.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+        }
+    };
 }
 
-impl Backbone {
-    /// The name as users write it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::ResNet20 => "ResNet20",
-            Self::ResNet32 => "ResNet32",
-            Self::ResNet44 => "ResNet44",
-            Self::ResNet56 => "ResNet56",
-        }
-    }
+backbones! {
+    ResNet20 = "ResNet20",
+    ResNet20x2 = "ResNet20x2",
+    ResNet20x3 = "ResNet20x3",
+    ResNet20x4 = "ResNet20x4",
+    ResNet32 = "ResNet32",
+    ResNet32x2 = "ResNet32x2",
+    ResNet32x3 = "ResNet32x3",
+    ResNet32x4 = "ResNet32x4",
+    ResNet44 = "ResNet44",
+    ResNet44x2 = "ResNet44x2",
+    ResNet44x3 = "ResNet44x3",
+    ResNet44x4 = "ResNet44x4",
+    ResNet56 = "ResNet56",
+    ResNet56x2 = "ResNet56x2",
+    ResNet56x3 = "ResNet56x3",
+    ResNet56x4 = "ResNet56x4",
+    ResNet110 = "ResNet110",
+    ResNet110x2 = "ResNet110x2",
+    ResNet110x3 = "ResNet110x3",
+    ResNet110x4 = "ResNet110x4",
+    ResNet18 = "ResNet18",
+    ResNet18Cifar = "ResNet18Cifar",
+    ResNet34 = "ResNet34",
+    ResNet34Cifar = "ResNet34Cifar",
+    ResNet101 = "ResNet101",
+    ResNet101Cifar = "ResNet101Cifar",
+    MobileNetV2 = "MobileNetV2",
+    MobileNetV2Cifar = "MobileNetV2Cifar",
+    MobileNetV2x0_25 = "MobileNetV2x0.25",
+    MobileNetV2x0_25Cifar = "MobileNetV2x0.25Cifar",
+    MobileNetV2x0_5 = "MobileNetV2x0.5",
+    MobileNetV2x0_5Cifar = "MobileNetV2x0.5Cifar",
+    MobileNetV2x0_75 = "MobileNetV2x0.75",
+    MobileNetV2x0_75Cifar = "MobileNetV2x0.75Cifar",
+    MobileNetV2x1_4 = "MobileNetV2x1.4",
+    MobileNetV2x1_4Cifar = "MobileNetV2x1.4Cifar",
+    MicroNet = "MicroNet",
 }
 
 /// How the extension is attached (Long et al. 2021, §III).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Variant {
+    /// Model A: main block and extension share one network between them; the main block's exit is halfway.
+    Split,
     /// Model B: the main block is a whole network, the extension takes its last features.
     #[default]
     Extend,
+}
+
+impl Variant {
+    /// The name as users write it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Split => "Split",
+            Self::Extend => "Extend",
+        }
+    }
 }

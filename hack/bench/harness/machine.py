@@ -20,6 +20,8 @@ def about() -> dict[str, object]:
         "family": f"{fields.get('vendor_id', '')} family {fields.get('cpu family', '')} model {fields.get('model', '')}",
         "isa": [flag for flag in wanted if flag in flags],
         "cores": os.cpu_count(),
+        "nice": os.nice(0),
+        "real_time": os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "commit": commit.stdout.strip(),
         "date": datetime.date.today().isoformat(),

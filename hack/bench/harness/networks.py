@@ -155,30 +155,6 @@ def load(path: pathlib.Path) -> Network:
     return read(f"resnet{6 * blocks + 2}x{width}", tensors)
 
 
-def from_blob(path: pathlib.Path) -> Network:
-    """The main block or the cloud's network of a blob of this project's."""
-    ours, _ = read_safetensors(path)
-    leaves = {"gamma": "weight", "beta": "bias"}
-    tensors = {}
-    for key, value in ours.items():
-        parts = key.split(".")
-        leaf = leaves.get(parts[-1], parts[-1])
-        if parts[0] == "head":
-            name, value = f"fc.{leaf}", value.T if leaf == "weight" else value
-        elif parts[0] == "stem":
-            name = f"{'bn' if parts[1] == 'norm' else 'conv'}1.{leaf}"
-        else:
-            stage, block, place, layer = parts[1:5]
-            if place == "shortcut":
-                tail = f"downsample.{int(layer == 'norm')}"
-            else:
-                tail = ("bn" if layer == "norm" else "conv") + ("1" if place == "first" else "2")
-            name = f"layer{int(stage) + 1}.{block}.{tail}.{leaf}"
-        tensors[name] = np.ascontiguousarray(value)
-    blocks = sum(1 for key in tensors if re.fullmatch(r"layer1\.\d+\.conv1\.weight", key))
-    return read(f"resnet{6 * blocks + 2}x{tensors['conv1.weight'].shape[0] // 16}", tensors)
-
-
 def fold(network: Network) -> Network:
     """The same network with batch norms as part of the convolutions before them."""
     nodes, tensors, moved = [], dict(network.tensors), {-1: -1}

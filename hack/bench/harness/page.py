@@ -52,10 +52,11 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 def footer(found: Mapping) -> str:
     machine = found["machine"]
+    nice = ", real-time priority" if machine.get("real_time") else f", nice {machine['nice']}" if machine.get("nice") else ""
     missing = f" Missing: {'; '.join(found['missing'])}." if found["missing"] else ""
     return (
         f"*{found['mode']} mode, {machine['date']}, commit {machine['commit']}; {machine['cpu']} ({machine['family']}; {', '.join(machine['isa'])}), "
-        f"{machine['cores']} cores; load average {found['load_before']:.1f} before and {found['load_after']:.1f} after.{missing}*"
+        f"{machine['cores']} cores{nice}; load average {found['load_before']:.1f} before and {found['load_after']:.1f} after.{missing}*"
     )
 
 
@@ -106,7 +107,7 @@ def aims(found: Mapping) -> str:
     if figure := found.get("overload"):
         add(f"overload at {figure['times']} times capacity: goodput", "≥ 90 % of capacity", f"{figure['goodput']['median']:.0%}", figure["goodput"]["median"] >= 0.9)
         add("overload: refused within", "5 ms", f"p50 {shown(figure['refused_p50_ms'])} ms, p99 {shown(figure['refused_p99_ms'])} ms", figure["refused_p99_ms"]["median"] <= 5)
-        add("overload: memory", "flat", f"{shown(figure['grown_mb'])} MB more", figure["grown_mb"]["median"] < 10)
+        add("overload: memory", "flat", f"{shown(figure['grown_mib'])} MiB more", figure["grown_mib"]["median"] < 10)
     return table(["", "Aim", "Found", "Reached"], rows)
 
 
@@ -205,9 +206,10 @@ The cloud tier with {found['clients']} clients against itself without batches: {
 def overload(found: Mapping, plots: pathlib.Path) -> str:
     return f"""## Overload
 
-{found['times']} times as many requests as the cloud tier can answer ({shown(found['capacity'])} a second), on a schedule that waits for nothing: goodput {shown(found['goodput'])} of capacity,
-answers p50 {shown(found['ok_p50_ms'])} ms and p99 {shown(found['ok_p99_ms'])} ms, refusals {shown(found['refused_per_second'])} a second with p50 {shown(found['refused_p50_ms'])} ms and
-p99 {shown(found['refused_p99_ms'])} ms, other failures {shown(found['failed'])}, unsent {shown(found['unsent'])}, memory {shown(found['before_mb'])} MB before and {shown(found['after_mb'])} MB after. Load generator and server share the cores."""
+{found['times']} times as many requests as the cloud tier can answer ({shown(found['capacity'])} a second), sent at a rate that waits for nothing: goodput {shown(found['goodput'])} of capacity,
+answers p50 {shown(found['answered_p50_ms'])} ms and p99 {shown(found['answered_p99_ms'])} ms; {shown(found['refused_per_second'])} refusals a second, p50 {shown(found['refused_p50_ms'])} ms and
+p99 {shown(found['refused_p99_ms'])} ms; other failures {shown(found['failed'])}, unsent {shown(found['unsent'])}. Memory {shown(found['before_mib'])} MiB before, {shown(found['most_mib'])} MiB at most. The load
+generator runs on the same cores, and takes its share of them."""
 
 
 def standin(found: Mapping, plots: pathlib.Path) -> str:

@@ -89,11 +89,6 @@ def manifest() -> dict:
     return json.loads((MODEL / "manifest.json").read_text())
 
 
-def blob(part: str) -> pathlib.Path:
-    """The file of a part of the model that comes with the checkout: main, adaptive, extension or cloud."""
-    return MODEL / "blobs" / "sha256" / manifest()["weights"][part].removeprefix("sha256:")
-
-
 def cloud(setup: Setup, *options: object) -> contextlib.AbstractContextManager[Server]:
     """Our cloud tier with the cloud's network of the model."""
     store = setup.work / "store"

@@ -12,10 +12,13 @@ from harness.setup import Setup
 # Bodies rotate; answers are counted by status; latencies are of all answers.
 SCRIPT = """
 local bodies, turn = {}, 0
-for number = 1, %(count)d do
-  local file = io.open(string.format("%(stem)s.%%d", number), "rb")
-  bodies[number] = wrk.format("POST", wrk.path, {["Content-Type"] = "application/json"}, file:read("*a"))
-  file:close()
+-- Only here does wrk know the header Host.
+function init()
+  for number = 1, %(count)d do
+    local file = io.open(string.format("%(stem)s.%%d", number), "rb")
+    bodies[number] = wrk.format("POST", wrk.path, {["Host"] = wrk.headers["Host"], ["Content-Type"] = "application/json"}, file:read("*a"))
+    file:close()
+  end
 end
 function request() turn = turn %% %(count)d + 1; return bodies[turn] end
 function done(summary, latency)

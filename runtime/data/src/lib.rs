@@ -12,7 +12,7 @@ mod shift;
 mod source;
 mod split;
 
-pub use augment::{Augment, plain};
+pub use augment::{Augment, Augmentation, plain, scaled};
 pub use cifar::{
     ReadCifarError, read_records, test as cifar100_test, train as cifar100_train, write_records,
 };
@@ -21,4 +21,4 @@ pub use images::{Images, Test, Training};
 pub use procedural::procedural;
 pub use shift::{Shift, ShiftKind, UnknownShift};
 pub use source::{ReadSourceError, Source};
-pub use split::{Shuffle, split};
+pub use split::{Shuffle, shares, split};

@@ -12,19 +12,29 @@ use crate::images::Training;
 #[must_use]
 pub fn split(training: &Training, parts: &[usize], seed: u64) -> Vec<Training> {
     let images = &training.0;
-    let order = Shuffle::new(seed).epoch(images.len());
+    shares(images.len(), parts, seed)
+        .iter()
+        .map(|indices| Training(images.select(indices)))
+        .collect()
+}
+
+/// The indices of the images in each part of [`split`].
+///
+/// # Panics
+/// When the parts are larger than the whole.
+#[must_use]
+pub fn shares(count: usize, parts: &[usize], seed: u64) -> Vec<Vec<usize>> {
     assert!(
-        parts.iter().sum::<usize>() <= order.len(),
+        parts.iter().sum::<usize>() <= count,
         "the parts are larger than the whole"
     );
-    let mut rest = order.as_slice();
+    let mut rest = Shuffle::new(seed).epoch(count);
     let mut result = Vec::with_capacity(parts.len() + 1);
     for &size in parts {
-        let (part, tail) = rest.split_at(size);
-        result.push(Training(images.select(part)));
-        rest = tail;
+        let tail = rest.split_off(size);
+        result.push(std::mem::replace(&mut rest, tail));
     }
-    result.push(Training(images.select(rest)));
+    result.push(rest);
     result
 }
 

@@ -42,7 +42,7 @@ pub struct SegmentId(pub usize);
 pub struct Node {
     /// The operation.
     pub op: Op,
-    /// Its operands: two for [`Op::Add`], at least one for [`Op::Concat`], one for all others.
+    /// Its operands: two for [`Op::Add`] and [`Op::Scale`], at least one for [`Op::Concat`], one for all others.
     pub inputs: Vec<Source>,
 }
 
@@ -66,8 +66,14 @@ pub enum Op {
     Relu,
     /// `min(max(x, 0), 6)`
     Relu6,
+    /// `x / (1 + e^-x)`
+    Swish,
+    /// `1 / (1 + e^-x)`
+    Sigmoid,
     /// Sum of two values of one shape.
     Add,
+    /// Each channel of a map times its number of a vector.
+    Scale,
     /// Mean over the positions: map → vector of channels.
     GlobalAvgPool,
     /// Means of the squares of `kernel` pixels a side, `stride` apart, that lie wholly inside.

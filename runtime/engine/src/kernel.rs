@@ -13,6 +13,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod curve;
 mod depthwise;
 mod direct;
 mod frame;
@@ -29,6 +30,7 @@ mod threads;
 mod tile;
 mod winograd;
 
+pub(crate) use curve::Curve;
 pub(crate) use depthwise::Depthwise;
 pub(crate) use direct::{Cuts, Direct, Group, Walk, best_group};
 pub(crate) use frame::{Home, Place, Rows};

@@ -1,7 +1,7 @@
 //! From the graph to the steps that run: batch norms folded, activations and residuals part of the step before them.
 
 use crate::graph::{BatchNorm, Conv2d, Graph, Linear, Op, Shortcut, Source};
-use crate::kernel::{Fold, Pool};
+use crate::kernel::{Curve, Fold, Pool};
 use crate::shape::Shape;
 
 /// What a kernel is told; `weight` is `[out, in/groups, rows, columns]`, `bias` is `[out]`.
@@ -31,6 +31,8 @@ pub(crate) enum Kind {
     Pool(Pool),
     Concat,
     Shortcut(Shortcut),
+    Curve(Curve),
+    Scale,
 }
 
 /// `clamp(kind(inputs) + residual)`; numbers are values.
@@ -215,6 +217,9 @@ impl Fuser<'_> {
                 stride: *stride,
                 padding: *padding,
             })),
+            Op::Swish => plain(Kind::Curve(Curve::Swish)),
+            Op::Sigmoid => plain(Kind::Curve(Curve::Sigmoid)),
+            Op::Scale => plain(Kind::Scale),
             Op::Concat => plain(Kind::Concat),
             Op::Shortcut(shortcut) => plain(Kind::Shortcut(*shortcut)),
         }

@@ -183,6 +183,8 @@ impl Builder<'_> {
             }),
             Kind::Pool(pool) => Work::Pool(*pool),
             Kind::Concat => Work::Concat,
+            Kind::Curve(curve) => Work::Curve(*curve),
+            Kind::Scale => Work::Scale,
             Kind::Shortcut(shortcut) => Work::Shortcut(*shortcut),
         };
         Task {

@@ -154,6 +154,9 @@ fn name(op: &Op) -> &'static str {
         Op::BatchNorm(_) => "batch norm",
         Op::Relu => "relu",
         Op::Relu6 => "relu6",
+        Op::Swish => "swish",
+        Op::Sigmoid => "sigmoid",
+        Op::Scale => "scale",
         Op::Add => "add",
         Op::GlobalAvgPool => "global average pool",
         Op::AvgPool { .. } => "average pool",
@@ -166,7 +169,7 @@ fn name(op: &Op) -> &'static str {
 
 fn shape(op: &Op, inputs: &[Shape]) -> Result<Shape, String> {
     let arity = match op {
-        Op::Add => 2,
+        Op::Add | Op::Scale => 2,
         Op::Concat => inputs.len().max(1),
         _ => 1,
     };
@@ -181,7 +184,13 @@ fn shape(op: &Op, inputs: &[Shape]) -> Result<Shape, String> {
     match op {
         Op::Conv2d(conv) => conv_shape(conv, map()?),
         Op::BatchNorm(norm) => norm_shape(norm, first),
-        Op::Relu | Op::Relu6 => Ok(first),
+        Op::Relu | Op::Relu6 | Op::Swish | Op::Sigmoid => Ok(first),
+        Op::Scale => match (map()?, inputs[1]) {
+            ([channels, ..], Shape::Vector(length)) if length == channels => Ok(first),
+            (_, other) => Err(format!(
+                "it scales {first:?} by {other:?}; give a vector with a number a channel"
+            )),
+        },
         Op::Add if inputs[1] == first => Ok(first),
         Op::Add => Err(format!(
             "its inputs are {first:?} and {:?}; give equal shapes",

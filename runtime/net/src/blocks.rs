@@ -1,90 +1,195 @@
-//! The pieces that all blocks of the network are made of.
+//! The pieces that all blocks of a network are made of.
 
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Initializer, PaddingConfig2d};
-use burn::tensor::activation::relu;
+use burn::tensor::activation::{relu, relu6, sigmoid, silu};
 use burn::tensor::{Device, Tensor};
+
 use meanet_engine::{Op, Source};
 
+use crate::layout::{Activation, Block, Conv, Way};
 use crate::lower::{Draft, LowerError};
 
-/// A convolution and its batch norm.
+/// A convolution, its batch norm, and an activation.
 #[derive(Module, Debug)]
 pub(crate) struct ConvNorm {
-    conv: Conv2d,
-    norm: BatchNorm,
+    pub(crate) conv: Conv2d,
+    pub(crate) norm: BatchNorm,
+    #[module(skip)]
+    pub(crate) then: Activation,
 }
 
 impl ConvNorm {
-    /// `kernel` is 1 or 3, padded so that stride 1 keeps the size.
-    pub(crate) fn new(channels: [usize; 2], kernel: usize, stride: usize, device: &Device) -> Self {
-        let pad = kernel / 2;
-        let conv = Conv2dConfig::new(channels, [kernel, kernel])
-            .with_stride([stride, stride])
-            .with_padding(PaddingConfig2d::Explicit(pad, pad, pad, pad))
-            .with_bias(false)
-            .with_initializer(Initializer::KaimingNormal {
-                gain: std::f64::consts::SQRT_2,
-                fan_out_only: true,
-            })
-            .init(device);
+    pub(crate) fn new(plan: &Conv, device: &Device) -> Self {
         Self {
-            conv,
-            norm: BatchNormConfig::new(channels[1]).init(device),
+            conv: convolution(plan, false, device),
+            norm: BatchNormConfig::new(plan.channels[1]).init(device),
+            then: plan.then,
         }
     }
 
     /// `[n, in, h, w]` → `[n, out, h/stride, w/stride]`
     pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.norm.forward(self.conv.forward(x))
+        activate(self.then, self.norm.forward(self.conv.forward(x)))
     }
 
-    /// [`Self::forward`] as nodes.
     pub(crate) fn lower(&self, draft: &mut Draft, from: Source) -> Result<Source, LowerError> {
         let x = draft.conv(&self.conv, from)?;
-        draft.norm(&self.norm, x)
+        let x = draft.norm(&self.norm, x)?;
+        Ok(draft.activation(self.then, x))
     }
 }
 
-/// Two 3×3 convolutions and a shortcut around them (He et al. 2016, fig. 2).
-#[derive(Module, Debug)]
-pub(crate) struct BasicBlock {
-    first: ConvNorm,
-    second: ConvNorm,
-    shortcut: Option<ConvNorm>,
+fn convolution(plan: &Conv, bias: bool, device: &Device) -> Conv2d {
+    let pad = plan.padding;
+    Conv2dConfig::new(plan.channels, [plan.kernel, plan.kernel])
+        .with_stride([plan.stride, plan.stride])
+        .with_padding(PaddingConfig2d::Explicit(pad, pad, pad, pad))
+        .with_groups(if plan.depthwise { plan.channels[0] } else { 1 })
+        .with_bias(bias)
+        .with_initializer(Initializer::KaimingNormal {
+            gain: std::f64::consts::SQRT_2,
+            fan_out_only: true,
+        })
+        .init(device)
 }
 
-impl BasicBlock {
-    pub(crate) fn new(channels: [usize; 2], stride: usize, device: &Device) -> Self {
-        let [input, out] = channels;
+fn activate(activation: Activation, x: Tensor<4>) -> Tensor<4> {
+    match activation {
+        Activation::None => x,
+        Activation::Relu => relu(x),
+        Activation::Relu6 => relu6(x),
+        Activation::Swish => silu(x),
+    }
+}
+
+/// Up to three convolutions and a way around them: all kinds of [`Block`].
+#[derive(Module, Debug)]
+pub(crate) struct Residual {
+    pub(crate) first: Option<ConvNorm>,
+    pub(crate) second: ConvNorm,
+    pub(crate) squeeze: Option<Squeeze>,
+    pub(crate) third: Option<ConvNorm>,
+    pub(crate) shortcut: Option<ConvNorm>,
+    /// Whether the input itself is added.
+    pub(crate) identity: bool,
+    #[module(skip)]
+    pub(crate) then: Activation,
+}
+
+impl Residual {
+    pub(crate) fn new(block: &Block, device: &Device) -> Self {
+        let parts = block.parts();
+        let conv = |plan: Option<Conv>| plan.map(|plan| ConvNorm::new(&plan, device));
         Self {
-            first: ConvNorm::new(channels, 3, stride, device),
-            second: ConvNorm::new([out, out], 3, 1, device),
-            shortcut: (input != out || stride != 1).then(|| ConvNorm::new(channels, 1, stride, device)),
+            first: conv(parts.first),
+            second: ConvNorm::new(&parts.second, device),
+            squeeze: parts.squeeze.map(|channels| Squeeze::new(channels, device)),
+            third: conv(parts.third),
+            shortcut: match parts.way {
+                Way::Projected(plan) => Some(ConvNorm::new(&plan, device)),
+                Way::Nothing | Way::Input => None,
+            },
+            identity: parts.way == Way::Input,
+            then: parts.then,
         }
     }
 
     /// `[n, in, h, w]` → `[n, out, h/stride, w/stride]`
     pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let shortcut = match &self.shortcut {
-            Some(shortcut) => shortcut.forward(x.clone()),
-            None => x.clone(),
+        let way = match &self.shortcut {
+            Some(shortcut) => Some(shortcut.forward(x.clone())),
+            None => self.identity.then(|| x.clone()),
         };
-        let x = relu(self.first.forward(x));
-        relu(self.second.forward(x) + shortcut)
+        let x = match &self.first {
+            Some(first) => first.forward(x),
+            None => x,
+        };
+        let x = self.second.forward(x);
+        let x = match &self.squeeze {
+            Some(squeeze) => squeeze.forward(x),
+            None => x,
+        };
+        let x = match &self.third {
+            Some(third) => third.forward(x),
+            None => x,
+        };
+        let x = match way {
+            Some(way) => x + way,
+            None => x,
+        };
+        activate(self.then, x)
     }
 
-    /// [`Self::forward`] as nodes.
     pub(crate) fn lower(&self, draft: &mut Draft, from: Source) -> Result<Source, LowerError> {
-        let shortcut = match &self.shortcut {
-            Some(shortcut) => shortcut.lower(draft, from)?,
+        let way = match &self.shortcut {
+            Some(shortcut) => Some(shortcut.lower(draft, from)?),
+            None => self.identity.then_some(from),
+        };
+        let mut x = match &self.first {
+            Some(first) => first.lower(draft, from)?,
             None => from,
         };
-        let x = self.first.lower(draft, from)?;
-        let x = draft.relu(x);
-        let x = self.second.lower(draft, x)?;
-        let x = draft.op(Op::Add, [x, shortcut]);
-        Ok(draft.relu(x))
+        x = self.second.lower(draft, x)?;
+        if let Some(squeeze) = &self.squeeze {
+            x = squeeze.lower(draft, x)?;
+        }
+        if let Some(third) = &self.third {
+            x = third.lower(draft, x)?;
+        }
+        if let Some(way) = way {
+            x = draft.op(Op::Add, [x, way]);
+        }
+        Ok(draft.activation(self.then, x))
     }
+}
+
+/// Weighs channels by what all of them show on average (Hu et al. 2018).
+#[derive(Module, Debug)]
+pub(crate) struct Squeeze {
+    pub(crate) reduce: Conv2d,
+    pub(crate) expand: Conv2d,
+}
+
+impl Squeeze {
+    /// All channels, and the few they are squeezed to.
+    fn new([channels, few]: [usize; 2], device: &Device) -> Self {
+        let plan = |channels| Conv {
+            channels,
+            kernel: 1,
+            stride: 1,
+            padding: 0,
+            depthwise: false,
+            then: Activation::None,
+        };
+        Self {
+            reduce: convolution(&plan([channels, few]), true, device),
+            expand: convolution(&plan([few, channels]), true, device),
+        }
+    }
+
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let mean = x.clone().mean_dim(2).mean_dim(3);
+        let few = silu(self.reduce.forward(mean));
+        x * sigmoid(self.expand.forward(few))
+    }
+
+    fn lower(&self, draft: &mut Draft, from: Source) -> Result<Source, LowerError> {
+        let mean = draft.op(Op::GlobalAvgPool, [from]);
+        let few = draft.pointwise(&self.reduce, mean)?;
+        let few = draft.activation(Activation::Swish, few);
+        let weights = draft.pointwise(&self.expand, few)?;
+        let weights = draft.op(Op::Sigmoid, [weights]);
+        Ok(draft.op(Op::Scale, [from, weights]))
+    }
+}
+
+/// The largest of 3×3 pixels, two apart.
+pub(crate) fn stem_pool() -> MaxPool2d {
+    MaxPool2dConfig::new([3, 3])
+        .with_strides([2, 2])
+        .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
+        .init()
 }

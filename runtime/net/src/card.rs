@@ -1,7 +1,11 @@
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
+use snafu::Snafu;
 
 use crate::backbone::Backbone;
 use crate::input::InputSpec;
+use crate::layout::{Blueprint, Fusion};
 
 /// Part of a network that is shipped as one blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -19,7 +23,9 @@ pub enum Block {
 /// How extension and main block meet (Long et al. 2021, §III).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Variant {
-    /// The extension follows a whole network.
+    /// Model A: main block and extension share one network between them; the main block's exit is halfway.
+    Split,
+    /// Model B: the extension follows a whole network.
     #[default]
     Extend,
 }
@@ -34,6 +40,9 @@ pub struct Card {
     pub backbone: Backbone,
     /// In which arrangement.
     pub variant: Variant,
+    /// How main and adaptive features meet, where that matters: in adaptive and extension blocks.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub fusion: Fusion,
     /// All classes of the main block, not only the hard ones.
     pub classes: usize,
     /// What the network takes.
@@ -51,4 +60,74 @@ pub struct Card {
     /// begins as good as the main block and learns only what the main block gets wrong, which a short retraining can do.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub adds_to_main: bool,
+}
+
+/// A name that is neither variant nor fusion.
+#[derive(Debug, Snafu)]
+#[snafu(display("failed to understand {name}: write {one} or {other}"))]
+pub struct UnknownChoiceError {
+    name: String,
+    one: &'static str,
+    other: &'static str,
+}
+
+impl FromStr for Variant {
+    type Err = UnknownChoiceError;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        choose(name, [("Split", Self::Split), ("Extend", Self::Extend)])
+    }
+}
+
+impl FromStr for Fusion {
+    type Err = UnknownChoiceError;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        choose(name, [("Concat", Self::Concat), ("Sum", Self::Sum)])
+    }
+}
+
+fn choose<T: Copy>(name: &str, choices: [(&'static str, T); 2]) -> Result<T, UnknownChoiceError> {
+    let [(one, _), (other, _)] = choices;
+    choices
+        .into_iter()
+        .find(|(choice, _)| *choice == name)
+        .map(|(_, value)| value)
+        .ok_or_else(|| UnknownChoiceError {
+            name: name.to_owned(),
+            one,
+            other,
+        })
+}
+
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl Card {
+    /// The card of a whole classifier: a main block, or the cloud's network.
+    pub(crate) fn whole(block: Block, backbone: Backbone, classes: usize, input: InputSpec) -> Self {
+        Self {
+            block,
+            backbone,
+            variant: Variant::Extend,
+            fusion: Fusion::Concat,
+            classes,
+            input,
+            base: None,
+            adaptive: None,
+            outputs: None,
+            adds_to_main: false,
+        }
+    }
+
+    /// The MEANet that the block is of.
+    #[must_use]
+    pub fn blueprint(&self) -> Blueprint {
+        Blueprint {
+            backbone: self.backbone,
+            variant: self.variant,
+            fusion: self.fusion,
+        }
+    }
 }

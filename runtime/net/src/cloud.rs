@@ -6,7 +6,7 @@ use crate::card::{Block, Card};
 use crate::edge::{Cost, ImageSnafu, InferError, open};
 use crate::input::InputSpec;
 use crate::lower::{CloudGraph, Compute, Whole};
-use crate::resnet::ResNet;
+use crate::network::Network;
 use crate::weights::{WeightsError, apply};
 
 /// The cloud's classifier, ready to answer.
@@ -24,9 +24,9 @@ impl CloudGraph {
 }
 
 /// Card and module of a blob.
-fn read(blob: &[u8]) -> Result<(Card, ResNet), WeightsError> {
+fn read(blob: &[u8]) -> Result<(Card, Network), WeightsError> {
     let (card, tensors) = open(blob, Block::Cloud)?;
-    let mut network = ResNet::new(card.backbone, card.classes, &Device::flex());
+    let mut network = Network::new(card.backbone, card.classes, &Device::flex());
     apply(&mut network, &format!("{} of the cloud", card.backbone), tensors)?;
     Ok((card, network))
 }

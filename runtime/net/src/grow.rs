@@ -98,15 +98,15 @@ mod tests {
 
     use super::*;
     use crate::backbone::Backbone;
-    use crate::resnet::ResNet;
+    use crate::network::Network;
     use crate::weights::{apply, tensors_of};
 
     #[test]
     fn a_wider_network_computes_the_same() {
         let device = Device::flex();
         let backbone = |name: &str| name.parse::<Backbone>().unwrap();
-        let narrow = ResNet::new(backbone("ResNet20"), 10, &device);
-        let mut wide = ResNet::new(backbone("ResNet20x2"), 10, &device);
+        let narrow = Network::new(backbone("ResNet20"), 10, &device);
+        let mut wide = Network::new(backbone("ResNet20x2"), 10, &device);
         apply(
             &mut wide,
             "ResNet20x2",

@@ -9,12 +9,14 @@ mod runner;
 mod whole;
 
 use burn::nn::conv::Conv2d;
+use burn::nn::pool::MaxPool2d;
 use burn::nn::{BatchNorm, Linear, PaddingConfig2d};
 use burn::tensor::Tensor;
 use meanet_engine::{self as engine, EngineError, Graph, Input, Op, SegmentId, Source};
 use snafu::{Snafu, ensure};
 
 use crate::input::InputSpec;
+use crate::layout::Activation;
 
 pub(crate) use check::Probes;
 pub use check::TOLERANCE;
@@ -101,29 +103,13 @@ impl Draft {
 
     /// A convolution with the same stride in both directions and the same padding on all sides.
     pub(crate) fn conv(&mut self, conv: &Conv2d, from: Source) -> Result<Source, LowerError> {
-        let padding = match conv.padding {
-            PaddingConfig2d::Valid => [0; 4],
-            PaddingConfig2d::Explicit(top, left, bottom, right) => [top, left, bottom, right],
-            PaddingConfig2d::Same => {
-                let reason = "its padding depends on the size of the input; give it as numbers".to_owned();
-                return ConvolutionSnafu { reason }.fail();
-            }
-        };
-        ensure!(
-            padding == [padding[0]; 4] && conv.stride[0] == conv.stride[1] && conv.dilation == [1, 1],
-            ConvolutionSnafu {
-                reason: format!(
-                    "padding {padding:?}, stride {:?} and dilation {:?}; give all sides one padding, one stride and no dilation",
-                    conv.stride, conv.dilation
-                )
-            }
-        );
+        let padding = even(&conv.padding, conv.stride, conv.dilation)?;
         let [out, ..] = conv.weight.dims();
         let op = engine::Conv2d {
             out,
             kernel: conv.kernel_size,
             stride: conv.stride[0],
-            padding: padding[0],
+            padding,
             groups: conv.groups,
             weight: values("weights of a convolution", conv.weight.val())?,
             bias: match &conv.bias {
@@ -160,9 +146,38 @@ impl Draft {
         Ok(self.op(Op::Linear(op), [from]))
     }
 
-    /// `max(x, 0)`
-    pub(crate) fn relu(&mut self, from: Source) -> Source {
-        self.op(Op::Relu, [from])
+    /// A 1×1 convolution of a vector, which is a linear layer.
+    pub(crate) fn pointwise(&mut self, conv: &Conv2d, from: Source) -> Result<Source, LowerError> {
+        let [out, ..] = conv.weight.dims();
+        let op = engine::Linear {
+            out,
+            weight: values("weights of a convolution", conv.weight.val())?,
+            bias: match &conv.bias {
+                Some(bias) => values("bias of a convolution", bias.val())?,
+                None => Vec::new(),
+            },
+        };
+        Ok(self.op(Op::Linear(op), [from]))
+    }
+
+    /// The largest of squares.
+    pub(crate) fn max_pool(&mut self, pool: &MaxPool2d, from: Source) -> Result<Source, LowerError> {
+        let op = Op::MaxPool {
+            kernel: pool.kernel_size[0],
+            stride: pool.stride[0],
+            padding: even(&pool.padding, pool.stride, pool.dilation)?,
+        };
+        Ok(self.op(op, [from]))
+    }
+
+    /// A function of single numbers.
+    pub(crate) fn activation(&mut self, activation: Activation, from: Source) -> Source {
+        match activation {
+            Activation::None => from,
+            Activation::Relu => self.op(Op::Relu, [from]),
+            Activation::Relu6 => self.op(Op::Relu6, [from]),
+            Activation::Swish => self.op(Op::Swish, [from]),
+        }
     }
 
     /// A classifier's end: the mean over the positions, and a linear layer.
@@ -179,6 +194,27 @@ impl Draft {
     pub(crate) fn finish(self) -> Graph {
         self.graph
     }
+}
+
+/// The padding of a window that is alike on all sides, as the graph's are.
+fn even(padding: &PaddingConfig2d, stride: [usize; 2], dilation: [usize; 2]) -> Result<usize, LowerError> {
+    let sides = match *padding {
+        PaddingConfig2d::Valid => [0; 4],
+        PaddingConfig2d::Explicit(top, left, bottom, right) => [top, left, bottom, right],
+        PaddingConfig2d::Same => {
+            let reason = "its padding depends on the size of the input; give it as numbers".to_owned();
+            return ConvolutionSnafu { reason }.fail();
+        }
+    };
+    ensure!(
+        sides == [sides[0]; 4] && stride[0] == stride[1] && dilation == [1, 1],
+        ConvolutionSnafu {
+            reason: format!(
+                "padding {sides:?}, stride {stride:?} and dilation {dilation:?}; give all sides one padding, one stride and no dilation"
+            )
+        }
+    );
+    Ok(sides[0])
 }
 
 /// Row-major.

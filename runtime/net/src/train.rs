@@ -1,18 +1,28 @@
 //! Training: the whole network once, in the cloud; adaptive and extension blocks again and again.
 
 mod adapt;
+mod average;
 mod backend;
+mod cache;
+mod checkpoint;
 mod classifier;
 mod extension;
+mod loss;
+mod optimizer;
+mod recipe;
 mod retrain;
 mod run;
 mod schedule;
 mod select;
+mod teacher;
 
 pub use adapt::{HeadRecipe, classifier_of, reestimate_norms, retrain_head};
 pub use backend::{Backend, BackendError};
-pub use classifier::{Classifier, Recipe, Stage, train_classifier};
-pub use extension::{ExtensionRecipe, TrainedExtension, train_extension};
+pub use classifier::{Classifier, EpochLine, Lessons, METRICS, train_classifier};
+pub use extension::{Examples, ExtensionRecipe, TrainedExtension, train_extension};
+pub use recipe::{Distillation, Recipe, Stage};
 pub use retrain::{Material, Retrained, retrain};
 pub use run::{Run, TrainError};
+pub use schedule::Decay;
 pub use select::{select_by_gain, select_hard_classes};
+pub use teacher::Teacher;

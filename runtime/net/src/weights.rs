@@ -256,7 +256,7 @@ pub(crate) fn decode_tensors(bytes: &[u8]) -> Result<Tensors, WeightsError> {
         .collect()
 }
 
-fn floats(bytes: &[u8]) -> Vec<f32> {
+pub(crate) fn floats(bytes: &[u8]) -> Vec<f32> {
     bytes
         .chunks_exact(4)
         .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))

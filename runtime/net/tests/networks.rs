@@ -7,12 +7,12 @@ use meanet_data::{Images, Training, procedural};
 use meanet_method::{ExtensionRule, HardClasses};
 use meanet_net::evaluate::by_entropy;
 use meanet_net::train::{
-    Backend, Classifier, ExtensionRecipe, Material, Recipe, Run, Stage, retrain, train_classifier,
-    train_extension,
+    Backend, Classifier, Examples, ExtensionRecipe, Lessons, Material, Recipe, Run, Stage, TrainedExtension,
+    retrain, train_classifier, train_extension,
 };
 use meanet_net::{
-    Block, CloudNetwork, EdgeBlobs, EdgeNetwork, ImageBatch, InputSpec, Manifest, ModelBlobs, Variant,
-    digest, import_pytorch, read_card,
+    Block, CloudNetwork, EdgeBlobs, EdgeNetwork, ImageBatch, InputSpec, Manifest, ModelBlobs, StateDict,
+    Variant, digest, read_card,
 };
 
 fn input(side: usize) -> InputSpec {
@@ -25,18 +25,26 @@ fn input(side: usize) -> InputSpec {
 
 fn recipe(backbone: &str, classes: usize, side: usize, epochs: usize) -> Recipe {
     Recipe {
-        backbone: backbone.parse().unwrap(),
-        classes,
-        input: input(side),
         stages: vec![Stage { side, epochs }],
-        epoch_images: None,
         batch_size: 8,
         learning_rate: 0.05,
-        warm_up: 0.2,
         weight_decay: 1e-4,
         label_smoothing: 0.0,
         seed: 5,
+        ..Recipe::new(backbone.parse().unwrap(), classes, input(side))
     }
+}
+
+/// Trains on the images it is measured on.
+fn train(recipe: &Recipe, data: &Training, folder: &Path) -> Classifier {
+    let lessons = Lessons {
+        training: data,
+        holdout: data,
+        start: None,
+        teacher: None,
+    };
+    let run = Run::open(folder, recipe).unwrap();
+    train_classifier(recipe, &lessons, &run, &Backend::Flex.device().unwrap()).unwrap()
 }
 
 /// Small images of a few classes, so that a test trains in seconds.
@@ -54,39 +62,30 @@ fn images(count: usize) -> Training {
 }
 
 fn untrained(folder: &Path, backbone: &str, classes: usize, side: usize) -> Classifier {
-    let recipe = recipe(backbone, classes, side, 0);
-    let data = images(16);
-    train_classifier(
-        &recipe,
-        None,
-        &data,
-        &data,
-        &Run::open(folder, &recipe).unwrap(),
-        &Backend::Flex.device().unwrap(),
-    )
-    .unwrap()
+    train(&recipe(backbone, classes, side, 0), &images(16), folder)
 }
 
 fn extension_recipe(outputs: Vec<u32>) -> ExtensionRecipe {
     ExtensionRecipe {
-        outputs,
         epochs: 1,
         batch_size: 8,
         learning_rate: 0.05,
-        warm_up: 0.2,
         weight_decay: 1e-4,
         label_smoothing: 0.0,
-        views: 2,
-        adds_to_main: true,
         seed: 1,
+        ..ExtensionRecipe::new(outputs)
     }
+}
+
+fn train_over(recipe: &ExtensionRecipe, main: &[u8], data: &Training) -> TrainedExtension {
+    let device = Backend::Flex.device().unwrap();
+    train_extension(recipe, main, &Examples::of(data), None, &device).unwrap()
 }
 
 fn model(folder: &Path) -> ModelBlobs {
     let classifier = untrained(folder, "ResNet20", 4, 8);
     let main = classifier.blob(Block::Main).unwrap();
-    let device = Backend::Flex.device().unwrap();
-    let trained = train_extension(&extension_recipe(vec![1, 3]), &main, None, &images(24), &device).unwrap();
+    let trained = train_over(&extension_recipe(vec![1, 3]), &main, &images(24));
     ModelBlobs {
         main,
         adaptive: trained.adaptive,
@@ -110,7 +109,7 @@ fn costs_agree_with_the_published_table() {
     let mut recipe = extension_recipe((0..50).collect());
     recipe.epochs = 0;
     let data = Training(procedural(4, 4, 1));
-    let made = train_extension(&recipe, &main, None, &data, &Backend::Flex.device().unwrap()).unwrap();
+    let made = train_over(&recipe, &main, &data);
     let blobs = EdgeBlobs {
         main: &main,
         adaptive: &made.adaptive,
@@ -143,13 +142,7 @@ fn blobs_that_do_not_belong_together_are_refused() {
 
     let mut other = recipe("ResNet20", 4, 8, 0);
     other.seed = 6;
-    let data = images(16);
-    let run = Run::open(two.path(), &other).unwrap();
-    let device = Backend::Flex.device().unwrap();
-    let stranger = train_classifier(&other, None, &data, &data, &run, &device)
-        .unwrap()
-        .blob(Block::Main)
-        .unwrap();
+    let stranger = train(&other, &images(16), two.path()).blob(Block::Main).unwrap();
     let error = EdgeNetwork::load(EdgeBlobs {
         main: &stranger,
         ..blobs.edge()
@@ -225,34 +218,6 @@ fn a_model_survives_its_folder_and_answers_the_same_for_bytes_and_floats() {
 }
 
 #[test]
-fn training_learns_resumes_and_repeats() {
-    let folder = tempfile::tempdir().unwrap();
-    let data = images(64);
-    let device = Backend::Flex.device().unwrap();
-    let recipe = recipe("ResNet20", 4, 8, 2);
-    let train = |name: &str| {
-        let run = Run::open(&folder.path().join(name), &recipe).unwrap();
-        train_classifier(&recipe, None, &data, &data, &run, &device)
-            .unwrap()
-            .blob(Block::Main)
-            .unwrap()
-    };
-    let first = train("one");
-    // Opening it again finds it done, and the same.
-    assert_eq!(digest(&first), digest(&train("one")));
-    let metrics = std::fs::read_to_string(folder.path().join("one/metrics.jsonl")).unwrap();
-    assert_eq!(metrics.lines().count(), 2);
-    let mut other = recipe.clone();
-    other.seed += 1;
-    assert!(
-        Run::open(&folder.path().join("one"), &other)
-            .unwrap_err()
-            .to_string()
-            .contains("other settings")
-    );
-}
-
-#[test]
 fn a_retraining_starts_from_what_is_in_service() {
     let folder = tempfile::tempdir().unwrap();
     let blobs = model(folder.path());
@@ -260,8 +225,9 @@ fn a_retraining_starts_from_what_is_in_service() {
     let device = Backend::Flex.device().unwrap();
     let mut recipe = extension_recipe(vec![1, 3]);
     recipe.epochs = 0;
-    let material = |collected| Material {
+    let material = |collected: Training| Material {
         labelled: images(40),
+        confidences: vec![0.5; collected.0.len()],
         collected,
     };
     let run = |recipe: &ExtensionRecipe, table: &[u32], material: &Material| {
@@ -287,6 +253,7 @@ fn a_retraining_starts_from_what_is_in_service() {
     let few = Material {
         labelled: images(5),
         collected: images(5),
+        confidences: vec![1.0; 5],
     };
     let error = run(&recipe, &table, &few).unwrap_err().to_string();
     assert!(error.contains("10 images are too few"), "{error}");
@@ -311,10 +278,17 @@ fn networks_of_others_give_the_logits_they_should() {
         ("cifar100-resnet20", "ResNet20"),
         ("cifar100-resnet32", "ResNet32"),
         ("cifar100-resnet56", "ResNet56"),
+        ("cifar100-resnet20-dkd", "ResNet20"),
+        ("cifar100-mobilenetv2_x0_5-bnfolded", "MobileNetV2x0.5Cifar"),
+        ("cifar100-osi-baseline", "MicroNet"),
     ] {
-        let bytes = std::fs::read(Path::new(&weights).join(file).with_extension("safetensors")).unwrap();
+        let path = Path::new(&weights).join(file).with_extension("safetensors");
+        let state = StateDict::read(&path).unwrap();
         let backbone = backbone.parse().unwrap();
-        let blob = import_pytorch(&bytes, backbone, 100, InputSpec::cifar100(), Block::Cloud).unwrap();
+        assert_eq!(state.recognise(&InputSpec::cifar100()), Some(backbone));
+        let blob = state
+            .blob(backbone, 100, InputSpec::cifar100(), Block::Cloud)
+            .unwrap();
         let logits = CloudNetwork::load(&blob).unwrap().logits(&batch).unwrap();
         for (row, wanted) in logits
             .iter()
@@ -328,10 +302,11 @@ fn networks_of_others_give_the_logits_they_should() {
             }
         }
         let other = "ResNet44".parse().unwrap();
-        let error = import_pytorch(&bytes, other, 100, InputSpec::cifar100(), Block::Cloud)
+        let error = state
+            .blob(other, 100, InputSpec::cifar100(), Block::Cloud)
             .unwrap_err()
             .to_string();
-        assert!(error.contains("layer"), "{error}");
+        assert!(error.contains("ResNet44: "), "{error}");
     }
 }
 

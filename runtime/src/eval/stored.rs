@@ -273,4 +273,4 @@ fn rows(file: &SafeTensors<'_>, name: &str) -> Result<Vec<Vec<f32>>, StoredError
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

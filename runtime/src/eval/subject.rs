@@ -10,15 +10,11 @@ use meanet_data::Images;
 use meanet_method::Outputs;
 use meanet_net::evaluate::outputs_with;
 use meanet_net::{
-    Backbone, Block, CloudNetwork, EdgeNetwork, InputSpec, Manifest, ModelBlobs, digest, import_pytorch,
-    read_card,
+    Backbone, Block, CloudNetwork, EdgeNetwork, InputSpec, Manifest, ModelBlobs, StateDict, digest, read_card,
 };
 
 use super::Progress;
 use super::stored::{Config, Stored};
-
-/// Kinds of network that a file is tried as that does not say what it is.
-const TRIED: [&str; 5] = ["ResNet20", "ResNet32", "ResNet44", "ResNet56", "ResNet110"];
 
 /// A file with a whole classifier, written `FILE` or `BACKBONE=FILE`: weights of this project, or safetensors of a `PyTorch`
 /// network normalised as CIFAR-100 is.
@@ -58,21 +54,17 @@ impl NetworkFile {
         if read_card(&bytes).is_ok() {
             return Ok(bytes);
         }
-        let import = |backbone| import_pytorch(&bytes, backbone, classes, InputSpec::cifar100(), block);
-        if let Some(backbone) = self.backbone {
-            return Ok(import(backbone).map_err(|e| failed(&e))?);
-        }
-        TRIED
-            .iter()
-            .filter_map(|name| import(name.parse().ok()?).ok())
-            .next()
+        let state = StateDict::read(&self.path).map_err(|e| failed(&e))?;
+        let input = InputSpec::cifar100();
+        let backbone = self
+            .backbone
+            .or_else(|| state.recognise(&input))
             .ok_or_else(|| {
-                failed(&format!(
-                    "it is no weights of this project and none of {}; name its network, as in ResNet56=FILE",
-                    TRIED.join(", ")
-                ))
-                .into()
-            })
+                failed(&"it is no weights of this project and no network that it knows; name the network, as in ResNet56=FILE")
+            })?;
+        Ok(state
+            .blob(backbone, classes, input, block)
+            .map_err(|e| failed(&e))?)
     }
 
     /// The classifier, ready to be asked.

@@ -77,8 +77,8 @@ fn about(page: &mut String, about: &About) {
         vec![
             "a shift is followed with".to_owned(),
             format!(
-                "{} of these, shifted; {} epochs; backend {}",
-                about.labelled, about.epochs, about.backend
+                "{} of these, shifted; {} epochs; backend {}; counted on {} of the test images",
+                about.labelled, about.epochs, about.backend, about.shift_images
             ),
         ],
         vec!["seed".to_owned(), about.seed.to_string()],

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use clap::ValueEnum;
 use meanet_data::{Training, procedural};
-use meanet_net::train::{Run, classifier_of, train_classifier, train_extension};
+use meanet_net::train::{Examples, Lessons, Run, classifier_of, train_classifier, train_extension};
 use serde::{Deserialize, Serialize};
 
 use super::Args;
@@ -94,7 +94,7 @@ pub(super) fn probe(probe: Probe, args: &Args) -> Result<(), Box<dyn Error>> {
         Probe::Extension => {
             let mut recipe = extension_recipe(manifest.classes, 1, args.seed);
             recipe.batch_size = BATCH;
-            train_extension(&recipe, &main, None, &training, &device)?;
+            train_extension(&recipe, &main, &Examples::of(&training), None, &device)?;
         }
         Probe::Whole => {
             let mut recipe = whole_recipe(&manifest, 1, args.seed);
@@ -103,7 +103,13 @@ pub(super) fn probe(probe: Probe, args: &Args) -> Result<(), Box<dyn Error>> {
             let run = Run::open(&folder, &recipe)?;
             let watched = Training(training.0.select(&(0..BATCH).collect::<Vec<_>>()));
             let start = classifier_of(&main)?;
-            let trained = train_classifier(&recipe, Some(&start), &training, &watched, &run, &device);
+            let lessons = Lessons {
+                training: &training,
+                holdout: &watched,
+                start: Some(&start),
+                teacher: None,
+            };
+            let trained = train_classifier(&recipe, &lessons, &run, &device);
             fs::remove_dir_all(&folder)?;
             trained?;
         }

@@ -7,7 +7,7 @@ use std::fs;
 
 use meanet_data::Training;
 use meanet_method::Outputs;
-use meanet_net::train::{ExtensionRecipe, select_hard_classes, train_extension};
+use meanet_net::train::{Examples, ExtensionRecipe, select_hard_classes, train_extension};
 use meanet_net::{Block, CloudNetwork, Cost, EdgeBlobs, EdgeNetwork, digest};
 use serde::{Deserialize, Serialize};
 
@@ -95,7 +95,7 @@ fn over(
         ..super::shift::extension_recipe(classes, args.epochs, setup.seed)
     };
     let training = Training(setup.training.0.select(&chosen));
-    let trained = train_extension(&recipe, main, None, &training, &device)?;
+    let trained = train_extension(&recipe, main, &Examples::of(&training), None, &device)?;
     fs::create_dir_all(place)?;
     for (name, blob) in [("adaptive", &trained.adaptive), ("extension", &trained.extension)] {
         fs::write(place.join(format!("{name}.safetensors")), blob)?;

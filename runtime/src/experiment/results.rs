@@ -30,6 +30,8 @@ pub(super) struct About {
     pub(super) test: String,
     pub(super) held_out_images: usize,
     pub(super) seed: u64,
+    /// Of the test images, those counted under shifts.
+    pub(super) shift_images: usize,
     /// Images that a shift was learned from.
     pub(super) labelled: usize,
     pub(super) epochs: usize,
@@ -78,6 +80,7 @@ impl About {
             test: setup.identity.test.clone(),
             held_out_images: setup.held_out.0.len(),
             seed: setup.seed,
+            shift_images: args.shift_images.unwrap_or(usize::MAX).min(setup.test.0.len()),
             labelled: args.labelled.min(setup.held_out.0.len()),
             epochs: args.epochs,
             backend: args.backend_name(),

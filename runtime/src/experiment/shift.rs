@@ -56,10 +56,10 @@ pub(super) struct WayResult {
 
 /// The order in which ways are tried, so that a run that ends early has the most telling ones.
 const ORDER: [(Way, Labels); 7] = [
-    (Way::Norms, Labels::None),
     (Way::Extension, Labels::True),
     (Way::Head, Labels::True),
     (Way::Extension, Labels::Cloud),
+    (Way::Norms, Labels::None),
     (Way::Everything, Labels::True),
     (Way::Head, Labels::Cloud),
     (Way::Everything, Labels::Cloud),
@@ -73,13 +73,16 @@ pub(super) fn work(args: &Args) -> f64 {
 
 /// Tries every way on every shift, as far as there is time.
 pub(super) fn shifts(setup: &Setup, args: &Args, steps: &mut Steps) -> Result<Vec<Shifted>, Box<dyn Error>> {
-    let Some(unshifted) = before(setup, steps, None, &setup.test.0)? else {
+    let all = &setup.test.0;
+    let count = args.shift_images.unwrap_or(all.len()).min(all.len());
+    let as_trained = all.select(&(0..count).collect::<Vec<_>>());
+    let Some(unshifted) = before(setup, steps, None, &as_trained)? else {
         return Ok(Vec::new());
     };
     let mut found = Vec::new();
     for shift in args.shifts() {
         // Test images and those that are learned from get noise of their own.
-        let test = shift.apply(&setup.test.0, setup.seed.wrapping_mul(2));
+        let test = shift.apply(&as_trained, setup.seed.wrapping_mul(2));
         let Some(before) = before(setup, steps, Some(shift), &test)? else {
             continue;
         };
@@ -90,13 +93,13 @@ pub(super) fn shifts(setup: &Setup, args: &Args, steps: &mut Steps) -> Result<Ve
             continue;
         }
         for (shift, _, ways) in &mut found {
-            let plan = Plan::new(setup, args, *shift, way, labels);
+            let plan = Plan::new(setup, args, count, (*shift, way, labels));
             let name = format!("{shift}, {}, {}", way.as_str(), labels.as_str());
             let place = steps.place("adaptation", &plan)?;
             let adapted = steps.step("adapted", &name, way.work(), &plan, || {
                 let learned_from = learned_from(setup, args, *shift, labels)?;
-                let test = shift.apply(&setup.test.0, setup.seed.wrapping_mul(2));
-                ways::adapt(setup, &plan, &learned_from, &place, [&test, &setup.test.0])
+                let test = shift.apply(&as_trained, setup.seed.wrapping_mul(2));
+                ways::adapt(setup, &plan, &learned_from, &place, [&test, &as_trained])
             })?;
             ways.extend(adapted.map(|adapted: Adapted| (way, labels, adapted)));
         }

@@ -8,7 +8,6 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use meanet_crds::MEANetRevision;
-use meanet_crds::deployment::Variant;
 use meanet_crds::naming::{ANNOTATION_BASE, ANNOTATION_REQUEST, Component};
 
 use super::{labels, metadata, pod};
@@ -21,7 +20,6 @@ const SEED: &str = "/models";
 /// Brings the weights of the spec into the store. Its pod is restarted in place until it succeeds: the kubelet's pauses
 /// grow to five minutes, and the last message stays in the pod's status.
 pub(super) fn import(spec: &Validated, name: &str) -> Job {
-    let Variant::Extend = spec.model.variant;
     let mut container = pod::container(
         spec,
         Component::Import,
@@ -31,7 +29,7 @@ pub(super) fn import(spec: &Validated, name: &str) -> Job {
             format!("--seed={SEED}"),
             format!("--digest={}", spec.model.weights.digest),
             format!("--backbone={}", spec.model.backbone.as_str()),
-            "--variant=Extend".to_owned(),
+            format!("--variant={}", spec.model.variant.as_str()),
             format!("--classes={}", spec.model.classes),
         ],
     );

@@ -7,6 +7,7 @@ use crate::graph::Shortcut;
 use crate::images::Images;
 use crate::lower::Clamp;
 
+use super::curve::{self, Curve};
 use super::depthwise::Depthwise;
 use super::direct::Direct;
 use super::frame::{Frame, Home, Part, Place, Rows};
@@ -31,6 +32,8 @@ pub(crate) enum Work {
     Pool(Pool),
     Concat,
     Shortcut(Shortcut),
+    Curve(Curve),
+    Scale,
 }
 
 /// One step with its memory; numbers are places.
@@ -214,6 +217,16 @@ impl Program {
             }
             (Work::Shortcut(shortcut), Some(_)) => ([0; 2], 0, ([1, 1], shortcut.stride), &[][..]),
             (Work::Concat, Some(_)) => ([0; 2], 0, ([1, 1], 1), &[][..]),
+            (Work::Curve(_) | Work::Scale, Some(input)) => {
+                let factors = task.inputs.get(1).map(|p| &self.places[*p]);
+                let shape = |place: &Place| [place.channels, place.height, place.width];
+                let fits = match (&task.work, factors) {
+                    (Work::Scale, Some(factors)) => shape(factors) == [output.channels, 1, 1],
+                    (Work::Scale, None) => false,
+                    _ => true,
+                };
+                return (!fits || shape(input) != shape(output)).then_some("changes its shape");
+            }
             _ => return Some("has no input, or one too many"),
         };
         let input = input?;
@@ -392,6 +405,11 @@ impl Program {
                 Work::Depthwise(depthwise) => depthwise.run(frame, pair(), residual, task.clamp, part),
                 Work::Pool(pool) => pool.run(frame, pair(), part),
                 Work::Shortcut(shortcut) => shortcut.run(frame, pair(), part),
+                Work::Curve(curve) => curve.run(frame, pair(), part),
+                Work::Scale => {
+                    let [input, output] = pair();
+                    curve::scale(frame, [input, place(task.inputs[1]), output], part);
+                }
                 Work::Concat => {
                     let inputs = task.inputs.iter().map(|p| place(*p));
                     plain::concat(frame, inputs, output, part);

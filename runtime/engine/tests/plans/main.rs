@@ -155,6 +155,39 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn squeezed_blocks_compute_what_they_say(
+        channels in 1_usize..40,
+        side in 3_usize..12,
+        count in 1_usize..6,
+        threads in 1_usize..3,
+        seed: u64,
+    ) {
+        let mut b = Builder::new([3, side, side], seed);
+        let x = b.conv(Source::Image, [3, channels], 3, 1, 1);
+        let x = b.graph.add(Op::Swish, [x]);
+        let mean = b.graph.add(Op::GlobalAvgPool, [x]);
+        let few = b.dense(mean, [channels, 2]);
+        let few = b.graph.add(Op::Swish, [few]);
+        let factors = b.dense(few, [2, channels]);
+        let factors = b.graph.add(Op::Sigmoid, [factors]);
+        let scaled = b.graph.add(Op::Scale, [x, factors]);
+        let out = b.conv(scaled, [channels, 8], 3, 2, 1);
+        let segment = b.graph.end_segment("squeezed", [factors, scaled, out]);
+        let images = pixels(count * b.graph.input.values(), seed);
+        for isa in here() {
+            let mut session = Plan::compile(&b.graph, &options(isa, threads, true)).unwrap().session().unwrap();
+            session.run(segment, Images::Bytes(&images), count).unwrap();
+            for (row, image) in images.chunks_exact(b.graph.input.values()).enumerate() {
+                check(&session, &b.graph, segment, row, image, &format!("{isa:?}"));
+            }
+        }
+    }
+}
+
 #[test]
 fn bytes_and_floats_of_the_same_value_say_the_same() {
     let (graph, main, _) = meanet(12, [16, 32], 10, false, 7);

@@ -63,6 +63,12 @@ fn compute(op: &Op, inputs: &[&Value]) -> Value {
         }),
         Op::Relu => Value::new(of.shape, |c, y, x| of.at(c, y, x).max(0.0)),
         Op::Relu6 => Value::new(of.shape, |c, y, x| of.at(c, y, x).clamp(0.0, 6.0)),
+        Op::Sigmoid => Value::new(of.shape, |c, y, x| 1.0 / (1.0 + (-of.at(c, y, x)).exp())),
+        Op::Swish => Value::new(of.shape, |c, y, x| {
+            let x = of.at(c, y, x);
+            x / (1.0 + (-x).exp())
+        }),
+        Op::Scale => Value::new(of.shape, |c, y, x| of.at(c, y, x) * inputs[1].at(c, 0, 0)),
         Op::Add => Value::new(of.shape, |c, y, x| of.at(c, y, x) + inputs[1].at(c, y, x)),
         Op::GlobalAvgPool => Value::new([channels, 1, 1], |c, _, _| {
             let sum: f64 = (0..height)

@@ -101,16 +101,15 @@ impl Builder {
     /// Pooling and a linear layer.
     pub fn head(&mut self, from: Source, channels: usize, classes: usize) -> Source {
         let pooled = self.graph.add(Op::GlobalAvgPool, [from]);
-        let weight = self.numbers(classes * channels, (3.0 / channels as f32).sqrt());
-        let bias = self.numbers(classes, 0.1);
-        self.graph.add(
-            Op::Linear(Linear {
-                out: classes,
-                weight,
-                bias,
-            }),
-            [pooled],
-        )
+        self.dense(pooled, [channels, classes])
+    }
+
+    /// A linear layer. `wide` is values in and out.
+    pub fn dense(&mut self, from: Source, wide: [usize; 2]) -> Source {
+        let [input, out] = wide;
+        let weight = self.numbers(out * input, (3.0 / input as f32).sqrt());
+        let bias = self.numbers(out, 0.1);
+        self.graph.add(Op::Linear(Linear { out, weight, bias }), [from])
     }
 }
 

@@ -4,11 +4,11 @@ use burn::tensor::Device;
 use snafu::ensure;
 
 use super::EdgeBlobs;
-use crate::card::{Block, Card};
+use crate::card::{Block, Card, Variant};
 use crate::extend::{Adaptive, Extension};
 use crate::input::InputSpec;
 use crate::lower::{Compute, EdgeGraph, FEATURES, LOGITS, Probes, Runner};
-use crate::resnet::ResNet;
+use crate::network::Network;
 use crate::weights::{BaseSnafu, MetadataSnafu, Tensors, WeightsError, apply, decode, digest};
 
 /// The blocks of an edge network as burn modules, checked.
@@ -16,7 +16,7 @@ pub(super) struct Modules {
     pub(super) card: Card,
     pub(super) outputs: Vec<u32>,
     pub(super) adds_to_main: bool,
-    main: ResNet,
+    main: Network,
     adaptive: Adaptive,
     extension: Extension,
 }
@@ -51,15 +51,29 @@ impl Modules {
             }
         );
         let outputs = outputs(&extension_card)?;
-        let mut main = ResNet::new(card.backbone, card.classes, &device);
+        let size = [card.input.height, card.input.width];
+        let mut main = Network::main(&card.blueprint(), card.classes, size, &device)
+            .or_else(|reason| MetadataSnafu { reason }.fail())?;
         apply(&mut main, &format!("{} main block", card.backbone), main_tensors)?;
-        let mut adaptive = Adaptive::new(card.backbone, &device);
+        let blueprint = extension_card.blueprint();
+        ensure!(
+            adaptive_card.blueprint() == blueprint
+                && (card.backbone, card.variant) == (blueprint.backbone, blueprint.variant),
+            BaseSnafu {
+                reason: format!(
+                    "main block, adaptive block and extension are of {}, {} and {blueprint}; use blocks of one network",
+                    card.blueprint(),
+                    adaptive_card.blueprint()
+                )
+            }
+        );
+        let mut adaptive = Adaptive::new(&blueprint, &device);
         apply(
             &mut adaptive,
             &format!("{} adaptive block", card.backbone),
             adaptive_tensors,
         )?;
-        let mut extension = Extension::new(card.backbone, outputs.len(), &device);
+        let mut extension = Extension::new(&blueprint, outputs.len(), &device);
         apply(
             &mut extension,
             &format!("{} extension block", card.backbone),
@@ -122,13 +136,20 @@ pub(crate) fn open(bytes: &[u8], block: Block) -> Result<(Card, Tensors), Weight
     );
     let InputSpec { height, width, .. } = card.input;
     ensure!(
-        height == width && (4..=1024).contains(&height) && height.is_multiple_of(4),
+        [height, width].iter().all(|side| (1..=1024).contains(side)),
         MetadataSnafu {
-            reason: format!(
-                "it says images of {height}×{width}; squares of 4 to 1024, divisible by 4, are possible"
-            )
+            reason: format!("it says images of {height}×{width}; 1 to 1024 rows and columns are possible")
         }
     );
+    ensure!(
+        block != Block::Cloud || card.variant == Variant::Extend,
+        MetadataSnafu {
+            reason: "it is half a network, which is no network for the cloud; train it in variant Extend"
+        }
+    );
+    if let Err(reason) = card.blueprint().features([height, width]) {
+        return MetadataSnafu { reason }.fail();
+    }
     ensure!(
         card.input.std.iter().all(|s| s.is_finite() && *s > 0.0)
             && card.input.mean.iter().all(|m| m.is_finite()),

@@ -1,9 +1,9 @@
-use meanet_engine::{Graph, Op, SegmentId, Source};
+use meanet_engine::{Graph, SegmentId, Source};
 
 use crate::extend::{Adaptive, Extension};
 use crate::input::InputSpec;
 use crate::lower::{Draft, LowerError};
-use crate::resnet::ResNet;
+use crate::network::Network;
 
 /// Output of the segments `main` and `adaptive` that later segments read: the last map.
 pub const FEATURES: usize = 0;
@@ -35,7 +35,7 @@ pub struct CloudGraph {
 impl EdgeGraph {
     pub(crate) fn new(
         input: &InputSpec,
-        main: &ResNet,
+        main: &Network,
         adaptive: &Adaptive,
         extension: &Extension,
     ) -> Result<Self, LowerError> {
@@ -44,8 +44,7 @@ impl EdgeGraph {
         let main = draft.segment("main", [features, logits]);
         let again = adaptive.lower(&mut draft, Source::Image)?;
         let adaptive = draft.segment("adaptive", [again]);
-        let joined = draft.op(Op::Concat, [features, again]);
-        let logits = extension.lower(&mut draft, joined)?;
+        let logits = extension.lower(&mut draft, [features, again])?;
         let extension = draft.segment("extension", [logits]);
         Ok(Self {
             graph: draft.finish(),
@@ -57,7 +56,7 @@ impl EdgeGraph {
 }
 
 impl CloudGraph {
-    pub(crate) fn new(input: &InputSpec, network: &ResNet) -> Result<Self, LowerError> {
+    pub(crate) fn new(input: &InputSpec, network: &Network) -> Result<Self, LowerError> {
         let mut draft = Draft::new(input);
         let outputs = network.lower(&mut draft, Source::Image)?;
         let network = draft.segment("cloud", outputs);
@@ -65,5 +64,54 @@ impl CloudGraph {
             graph: draft.finish(),
             network,
         })
+    }
+}
+
+/// Networks with weights by chance: what they cost is what trained ones cost.
+mod untrained {
+    use burn::tensor::Device;
+
+    use super::{CloudGraph, EdgeGraph};
+    use crate::backbone::Backbone;
+    use crate::extend::{Adaptive, Extension};
+    use crate::input::InputSpec;
+    use crate::layout::Blueprint;
+    use crate::network::Network;
+    use crate::weights::{MetadataSnafu, WeightsError};
+
+    impl EdgeGraph {
+        /// An edge network as it is before training. `outputs` is the number of classes that the extension answers for.
+        pub fn untrained(
+            blueprint: &Blueprint,
+            classes: usize,
+            outputs: usize,
+            input: &InputSpec,
+        ) -> Result<Self, WeightsError> {
+            let device = Device::flex();
+            let size = [input.height, input.width];
+            let main = Network::main(blueprint, classes, size, &device)
+                .or_else(|reason| MetadataSnafu { reason }.fail())?;
+            let adaptive = Adaptive::new(blueprint, &device);
+            let extension = Extension::new(blueprint, outputs, &device);
+            Ok(Self::new(input, &main, &adaptive, &extension)?)
+        }
+    }
+
+    impl CloudGraph {
+        /// A cloud's network as it is before training.
+        pub fn untrained(
+            backbone: Backbone,
+            classes: usize,
+            input: &InputSpec,
+        ) -> Result<Self, WeightsError> {
+            let blueprint = Blueprint::whole(backbone);
+            if let Err(reason) = blueprint.features([input.height, input.width]) {
+                return MetadataSnafu { reason }.fail();
+            }
+            Ok(Self::new(
+                input,
+                &Network::new(backbone, classes, &Device::flex()),
+            )?)
+        }
     }
 }

@@ -4,7 +4,7 @@ use meanet_engine::{EngineError, Images, SegmentId, Session};
 use crate::edge::{Cost, cost_of};
 use crate::input::InputSpec;
 use crate::lower::{CloudGraph, Compute, FEATURES, LOGITS, PlanError, Probes, Runner};
-use crate::resnet::ResNet;
+use crate::network::Network;
 
 /// A whole classifier by itself, planned and checked.
 pub(crate) struct Whole {
@@ -20,7 +20,7 @@ impl Whole {
     pub(crate) fn new(
         name: &'static str,
         input: &InputSpec,
-        network: &ResNet,
+        network: &Network,
         compute: Compute,
     ) -> Result<Self, PlanError> {
         let CloudGraph {

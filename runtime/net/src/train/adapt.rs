@@ -5,9 +5,7 @@
 use burn::module::Module;
 use burn::nn::LinearConfig;
 use burn::nn::loss::CrossEntropyLossConfig;
-use burn::optim::decay::WeightDecayConfig;
-use burn::optim::momentum::MomentumConfig;
-use burn::optim::{GradientsParams, SgdConfig};
+use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use meanet_data::{Images, Shuffle, Training, plain};
 use serde::{Deserialize, Serialize};
@@ -15,10 +13,11 @@ use snafu::{OptionExt, ResultExt};
 
 use crate::card::{Block, Card};
 use crate::edge::open;
-use crate::lower::{Compute, Whole};
-use crate::resnet::ResNet;
+use crate::lower::{Compute, Whole, values};
+use crate::network::Network;
+use crate::train::optimizer::sgd;
 use crate::train::run::{TrainError, WeightsSnafu};
-use crate::train::schedule::Schedule;
+use crate::train::schedule::{Decay, Schedule};
 use crate::weights::{KeySnafu, Tensors, WeightsError, apply, encode, tensors_of};
 
 /// Images that are normalised together when statistics are taken.
@@ -67,7 +66,7 @@ pub fn reestimate_norms(
     let (card, tensors) = open(main, Block::Main).context(WeightsSnafu)?;
     // Batch norms take note of what they see on the device that training has.
     let autodiff = device.clone().autodiff();
-    let mut network = ResNet::new(card.backbone, card.classes, &autodiff);
+    let mut network = main_block(&card, &autodiff)?;
     apply(&mut network, "the main block", tensors).context(WeightsSnafu)?;
     let mut shuffle = Shuffle::new(seed);
     let side = card.input.height;
@@ -78,7 +77,7 @@ pub fn reestimate_norms(
             .chunks(BATCH)
             .filter(|batch| batch.len() > 1)
         {
-            let values = plain(images, batch, side);
+            let values = plain(images, batch);
             let _ = network.features(card.input.tensor(values, [side, side], &autodiff));
         }
     }
@@ -99,7 +98,7 @@ pub fn retrain_head(
     let frozen = tensors.clone();
     let start = last_layer(&mut tensors)?;
     let channels = start.get("weight").map_or(0, |weight| weight.shape[0]);
-    let features = features(&card, frozen, channels, images)?;
+    let features = features(&card, frozen, images)?;
     let count = features.len();
     let batch_size = recipe.batch_size.clamp(1, count.max(1));
     if count == 0 {
@@ -110,17 +109,9 @@ pub fn retrain_head(
     let autodiff = device.clone().autodiff();
     let mut head = LinearConfig::new(channels, card.classes).init(&autodiff);
     apply(&mut head, "the last layer", start).context(WeightsSnafu)?;
-    let mut optimizer = SgdConfig::new()
-        .with_momentum(Some(
-            MomentumConfig::new()
-                .with_momentum(0.9)
-                .with_dampening(0.0)
-                .with_nesterov(true),
-        ))
-        .with_weight_decay(Some(WeightDecayConfig::new(recipe.weight_decay)))
-        .init();
+    let mut optimizer = sgd(recipe.weight_decay);
     let loss_function = CrossEntropyLossConfig::new().init(&autodiff);
-    let schedule = Schedule::new(recipe.learning_rate, 0.1);
+    let schedule = Schedule::new(recipe.learning_rate, 0.1, Decay::Cosine);
     let steps = count / batch_size;
     let mut shuffle = Shuffle::new(recipe.seed);
     for epoch in 0..recipe.epochs {
@@ -174,31 +165,33 @@ fn last_layer(tensors: &mut Tensors) -> Result<Tensors, TrainError> {
         .collect()
 }
 
-/// What the last layer sees of each image, `[n][channels]`: the mean of the last map over its positions.
-fn features(
-    card: &Card,
-    tensors: Tensors,
-    channels: usize,
-    images: &Images,
-) -> Result<Vec<Vec<f32>>, TrainError> {
+/// The main block that `card` is of, with weights by chance.
+fn main_block(card: &Card, device: &Device) -> Result<Network, TrainError> {
+    let size = [card.input.height, card.input.width];
+    Network::main(&card.blueprint(), card.classes, size, device).map_err(|reason| TrainError::Data { reason })
+}
+
+/// What the last layer sees of each image, `[n][channels]`.
+fn features(card: &Card, tensors: Tensors, images: &Images) -> Result<Vec<Vec<f32>>, TrainError> {
     let failed = |reason: String| TrainError::Data { reason };
-    let mut network = ResNet::new(card.backbone, card.classes, &Device::flex());
+    let device = Device::flex();
+    let mut network = main_block(card, &device)?;
     apply(&mut network, "the main block", tensors).context(WeightsSnafu)?;
-    let network = Whole::new("main block", &card.input, &network, Compute::default())
+    let whole = Whole::new("main block", &card.input, &network, Compute::default())
         .map_err(|e| failed(e.to_string()))?;
-    // Of the layer itself, as backbones shrink their input differently.
-    let channels = channels.max(1);
+    let size = [card.input.height, card.input.width];
+    let [height, width] = card.blueprint().features(size).map_err(failed)?;
     let mut features = Vec::with_capacity(images.len());
     for pixels in images.pixels.chunks((images.stride() * BATCH).max(1)) {
-        let (maps, logits) = network
+        let (maps, logits) = whole
             .features(meanet_engine::Images::Bytes(pixels))
             .map_err(|e| failed(e.to_string()))?;
-        let positions = (maps.len() / logits.len().max(1) / channels).max(1);
-        let mean = |map: &[f32]| map.iter().sum::<f32>() / positions as f32;
-        features.extend(
-            maps.chunks_exact(positions * channels)
-                .map(|maps| maps.chunks_exact(positions).map(mean).collect::<Vec<f32>>()),
-        );
+        let channels = maps.len() / (logits.len() * height * width).max(1);
+        let shape = [logits.len(), channels, height, width];
+        let seen = network.entering(Tensor::from_data(TensorData::new(maps, shape), &device));
+        let [_, columns] = seen.dims();
+        let seen = values("features", seen).map_err(|e| failed(e.to_string()))?;
+        features.extend(seen.chunks_exact(columns.max(1)).map(<[f32]>::to_vec));
     }
     Ok(features)
 }
@@ -208,7 +201,6 @@ mod tests {
     use meanet_data::procedural;
 
     use super::*;
-    use crate::card::Variant;
     use crate::cloud::CloudNetwork;
     use crate::evaluate::top;
     use crate::input::InputSpec;
@@ -218,18 +210,9 @@ mod tests {
     fn main() -> Vec<u8> {
         let device = Device::flex();
         device.seed(1);
-        let card = Card {
-            block: Block::Main,
-            backbone: "ResNet20".parse().unwrap(),
-            variant: Variant::Extend,
-            classes: 4,
-            input: InputSpec::cifar100(),
-            base: None,
-            adaptive: None,
-            outputs: None,
-            adds_to_main: false,
-        };
-        let network = ResNet::new(card.backbone, card.classes, &device);
+        let backbone = "ResNet20".parse().unwrap();
+        let card = Card::whole(Block::Main, backbone, 4, InputSpec::cifar100());
+        let network = Network::new(card.backbone, card.classes, &device);
         encode(&card, &tensors_of(&network).unwrap()).unwrap()
     }
 

@@ -11,6 +11,8 @@ pub enum Backend {
     Flex,
     /// `LibTorch` on the CPU, two to three times as fast; there with the cargo feature `torch`.
     Torch,
+    /// The first NVIDIA GPU, through burn's CUDA backend; there with the cargo feature `cuda`.
+    Cuda,
 }
 
 /// A backend that is not there.
@@ -18,16 +20,27 @@ pub enum Backend {
 #[non_exhaustive]
 pub enum BackendError {
     /// No such name.
-    #[snafu(display("failed to find a backend named {name}: flex and torch are known"))]
+    #[snafu(display("failed to find a backend named {name}: flex, torch and cuda are known"))]
     Unknown {
         /// The name.
         name: String,
     },
     /// Known, but left out of this build.
     #[snafu(display(
-        "failed to use the backend torch: this build is without it; build with --features torch (hack/libtorch)"
+        "failed to use the backend {name}: this build is without it; build with --features {name} (docs/guides/training.md)"
     ))]
-    Absent,
+    Absent {
+        /// The name.
+        name: &'static str,
+    },
+    /// Built in, but the machine lacks what it needs.
+    #[snafu(display(
+        "failed to use the backend cuda: {reason}; use --backend flex, or see docs/guides/training.md"
+    ))]
+    Unusable {
+        /// What is missing.
+        reason: String,
+    },
 }
 
 impl Backend {
@@ -39,7 +52,37 @@ impl Backend {
             #[expect(deprecated, reason = "gone from burn 0.23, which is why burn is pinned")]
             Self::Torch => Ok(Device::libtorch()),
             #[cfg(not(feature = "torch"))]
-            Self::Torch => AbsentSnafu.fail(),
+            Self::Torch => AbsentSnafu { name: "torch" }.fail(),
+            #[cfg(feature = "cuda")]
+            Self::Cuda => cuda(),
+            #[cfg(not(feature = "cuda"))]
+            Self::Cuda => AbsentSnafu { name: "cuda" }.fail(),
+        }
+    }
+}
+
+/// The first GPU, after it has added two numbers: burn panics where driver or toolkit are missing, and says why.
+#[cfg(feature = "cuda")]
+fn cuda() -> Result<Device, BackendError> {
+    let tried = std::panic::catch_unwind(|| {
+        let device = Device::cuda(0);
+        let two = burn::tensor::Tensor::<1>::ones([1], &device) + 1.0;
+        (two.into_scalar::<f32>(), device)
+    });
+    match tried {
+        Ok((2.0, device)) => Ok(device),
+        Ok((other, _)) => UnusableSnafu {
+            reason: format!("the GPU takes 1 + 1 for {other}"),
+        }
+        .fail(),
+        Err(panic) => {
+            let said = panic.downcast_ref::<String>().map(String::as_str);
+            let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
+            let reason = format!(
+                "no NVIDIA driver with CUDA toolkit 12 or later was found: {}",
+                said.unwrap_or("it gave no reason").replace('\n', " ")
+            );
+            UnusableSnafu { reason }.fail()
         }
     }
 }
@@ -51,7 +94,30 @@ impl FromStr for Backend {
         match name {
             "flex" => Ok(Self::Flex),
             "torch" => Ok(Self::Torch),
+            "cuda" => Ok(Self::Cuda),
             _ => UnknownSnafu { name }.fail(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backends_are_there_or_say_how_to_get_them() {
+        assert!("flex".parse::<Backend>().unwrap().device().is_ok());
+        let error = "gpu".parse::<Backend>().unwrap_err().to_string();
+        assert!(error.contains("flex, torch and cuda"), "{error}");
+        for (name, built) in [
+            ("torch", cfg!(feature = "torch")),
+            ("cuda", cfg!(feature = "cuda")),
+        ] {
+            let device = name.parse::<Backend>().unwrap().device();
+            if !built {
+                let error = device.err().unwrap().to_string();
+                assert!(error.contains(&format!("--features {name}")), "{error}");
+            }
         }
     }
 }

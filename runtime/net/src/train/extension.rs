@@ -3,26 +3,30 @@
 use std::time::Instant;
 
 use burn::module::Module;
-use burn::optim::decay::WeightDecayConfig;
-use burn::optim::momentum::MomentumConfig;
-use burn::optim::{GradientsParams, SgdConfig};
-use burn::tensor::activation::log_softmax;
-use burn::tensor::{Device, Tensor, TensorData};
-use meanet_data::{Augment, Images, Shuffle, Training, plain};
+use burn::optim::{GradientsParams, ModuleOptimizer};
+use burn::tensor::{Device, Tensor};
+use meanet_data::{Augmentation, Shuffle, Training};
 use serde::{Deserialize, Serialize};
-use snafu::ResultExt;
+use snafu::{ResultExt, ensure};
 use tracing::info;
 
-use crate::card::{Block, Card, Variant};
+use crate::card::{Block, Card, is_default};
 use crate::edge::open;
-use crate::evaluate::top;
 use crate::extend::Specialist;
-use crate::input::InputSpec;
+use crate::layout::Fusion;
 use crate::lower::{Compute, Whole};
-use crate::resnet::ResNet;
-use crate::train::run::{TrainError, WeightsSnafu};
-use crate::train::schedule::Schedule;
-use crate::weights::{WeightsError, apply, digest, encode, tensors_of};
+use crate::network::Network;
+use crate::train::average::Average;
+use crate::train::cache::Cache;
+use crate::train::checkpoint::Checkpoint;
+use crate::train::classifier::{EpochLine, METRICS};
+use crate::train::loss::{Label, cross_entropy, divergence, smoothed};
+use crate::train::optimizer::{sgd, velocities, with_velocities};
+use crate::train::recipe::{Distillation, seed_of};
+use crate::train::run::{DataSnafu, Run, TrainError, WeightsSnafu};
+use crate::train::schedule::{Decay, Schedule};
+use crate::train::teacher::Teacher;
+use crate::weights::{Tensors, WeightsError, apply, digest, encode, tensors_of};
 
 /// How adaptive and extension block are trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,16 +42,84 @@ pub struct ExtensionRecipe {
     pub learning_rate: f64,
     /// Share of the run during which the rate climbs.
     pub warm_up: f64,
+    /// How the rate falls after that.
+    #[serde(default)]
+    pub decay: Decay,
     /// L2 penalty.
     pub weight_decay: f32,
     /// Probability mass spread over the wrong classes.
     pub label_smoothing: f32,
     /// Versions of each image whose main features are computed once and kept: the image itself, and augmented ones.
     pub views: usize,
+    /// What is changed at random in the augmented ones.
+    #[serde(default)]
+    pub augmentation: Augmentation,
+    /// Decay a step of the moving average of the weights; absent: the last weights are the result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub average: Option<f64>,
+    /// What is learned from a teacher; absent: all from the labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distillation: Option<Distillation>,
     /// Whether the extension's logits are added to the main block's; without it the extension answers from scratch.
     pub adds_to_main: bool,
+    /// How main and adaptive features meet.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub fusion: Fusion,
     /// Seed of initial weights, order and augmentation.
     pub seed: u64,
+}
+
+impl ExtensionRecipe {
+    /// Defaults for an extension with these outputs.
+    #[must_use]
+    pub fn new(outputs: Vec<u32>) -> Self {
+        Self {
+            outputs,
+            epochs: 5,
+            batch_size: 128,
+            learning_rate: 0.1,
+            warm_up: 0.2,
+            decay: Decay::Cosine,
+            weight_decay: 5e-4,
+            label_smoothing: 0.1,
+            views: 2,
+            augmentation: Augmentation::default(),
+            average: None,
+            distillation: None,
+            adds_to_main: true,
+            fusion: Fusion::Concat,
+            seed: 0,
+        }
+    }
+}
+
+/// What an extension learns from.
+#[derive(Clone, Copy, Debug)]
+pub struct Examples<'a> {
+    /// Images to train on.
+    pub training: &'a Training,
+    /// How likely the label of each image is, in 0..=1, as where a network gave it; none: all are certain.
+    pub confidences: &'a [f32],
+    /// Images to measure each epoch on.
+    pub holdout: Option<&'a Training>,
+    /// Blobs of an adaptive and an extension block with the same outputs to go on from.
+    pub start: Option<(&'a [u8], &'a [u8])>,
+    /// The network to learn from besides the labels, where the recipe has distillation.
+    pub teacher: Option<&'a Teacher>,
+}
+
+impl<'a> Examples<'a> {
+    /// Certain labels and nothing else.
+    #[must_use]
+    pub fn of(training: &'a Training) -> Self {
+        Self {
+            training,
+            confidences: &[],
+            holdout: None,
+            start: None,
+            teacher: None,
+        }
+    }
 }
 
 /// What a training of the extension gave.
@@ -63,136 +135,76 @@ pub struct TrainedExtension {
     pub seconds: f64,
 }
 
-/// The versions of all images, and what the frozen main block makes of them.
-struct Cache {
-    /// `[image][view]`, each `[3, side, side]`; bytes, which is a quarter of what floats take.
-    pixels: Vec<u8>,
-    /// `[image][view]`, each `[c, side/4, side/4]`.
-    features: Vec<f32>,
-    /// `[image][view]`, each the main logits of the extension's classes, or zeros where they are not added to.
-    logits: Vec<f32>,
-    pixel_stride: usize,
-    feature_stride: usize,
-    /// Output of the true class; absent for images that are only taken for a class of the extension.
-    targets: Vec<Option<usize>>,
-    views: usize,
-}
-
-/// Trains adaptive and extension block on those images of `training` whose true class it has an output for. An extension that answers
-/// from scratch is also trained on those which the main block (a blob) takes for one of these, since they will come at
-/// inference; it learns that none of its classes is likely, so that it can be overruled. `start` holds blobs of an adaptive and an extension block with the same outputs to go on from.
+/// Trains adaptive and extension block on those images whose true class it has an output for. An extension that answers from
+/// scratch is also trained on those which the main block (a blob) takes for one of these, since they will come at inference; it
+/// learns that none of its classes is likely, so that it can be overruled. With a `run`, a checkpoint is written after each
+/// epoch and gone on from.
 pub fn train_extension(
     recipe: &ExtensionRecipe,
     main: &[u8],
-    start: Option<(&[u8], &[u8])>,
-    training: &Training,
+    examples: &Examples<'_>,
+    run: Option<&Run>,
     device: &Device,
 ) -> Result<TrainedExtension, TrainError> {
     let started = Instant::now();
     let (card, tensors) = open(main, Block::Main).context(WeightsSnafu)?;
-    if recipe.outputs.is_empty() || !recipe.outputs.is_sorted_by(|a, b| a < b) {
-        return Err(TrainError::Data {
-            reason: "the extension's classes are not ascending, or there is none".to_owned(),
-        });
-    }
-    let mut frozen = ResNet::new(card.backbone, card.classes, &Device::flex());
-    apply(&mut frozen, "the main block", tensors).context(WeightsSnafu)?;
-    let frozen = Whole::new("main block", &card.input, &frozen, Compute::default())
+    check(recipe, examples, card.classes)?;
+    let card = Card {
+        fusion: recipe.fusion,
+        ..card
+    };
+    let size = [card.input.height, card.input.width];
+    let mut network = Network::main(&card.blueprint(), card.classes, size, &Device::flex())
+        .or_else(|reason| DataSnafu { reason }.fail())?;
+    apply(&mut network, "the main block", tensors).context(WeightsSnafu)?;
+    let frozen = Whole::new("main block", &card.input, &network, Compute::default())
         .map_err(WeightsError::from)
         .context(WeightsSnafu)?;
-    let cache = Cache::new(recipe, &frozen, &card.input, &training.0)?;
-    let count = cache.targets.len();
-    let batch_size = recipe.batch_size.clamp(1, count.max(1));
+    let cache = Cache::new(recipe, &frozen, &card, examples)?;
+    let count = cache.len();
     // A batch norm learns nothing from a batch of one image.
-    if count < 2 || cache.targets.iter().flatten().next().is_none() {
-        return Err(TrainError::Data {
-            reason: format!("{count} images are of the extension's classes or taken for them; collect more"),
-        });
-    }
+    ensure!(
+        count >= 2 && (0..count).any(|image| cache.target(image).is_some()),
+        DataSnafu {
+            reason: format!("{count} images are of the extension's classes or taken for them; collect more")
+        }
+    );
+    let holdout = examples.holdout.map(|images| {
+        let recipe = ExtensionRecipe {
+            views: 1,
+            ..recipe.clone()
+        };
+        Cache::new(&recipe, &frozen, &card, &Examples::of(images))
+    });
+    let holdout = holdout.transpose()?;
     info!(
         images = count,
         views = recipe.views,
         seconds = started.elapsed().as_secs_f64(),
         "main features are cached"
     );
-
-    let autodiff = device.clone().autodiff();
-    device.seed(recipe.seed);
-    let mut specialist = Specialist::new(card.backbone, recipe.outputs.len(), &autodiff);
-    if let Some((adaptive, extension)) = start {
-        let (_, tensors) = open(adaptive, Block::Adaptive).context(WeightsSnafu)?;
-        apply(&mut specialist.adaptive, "the adaptive block", tensors).context(WeightsSnafu)?;
-        let (_, tensors) = open(extension, Block::Extension).context(WeightsSnafu)?;
-        apply(&mut specialist.extension, "the extension block", tensors).context(WeightsSnafu)?;
-    }
-    let mut optimizer = SgdConfig::new()
-        .with_momentum(Some(
-            MomentumConfig::new()
-                .with_momentum(0.9)
-                .with_dampening(0.0)
-                .with_nesterov(true),
-        ))
-        .with_weight_decay(Some(WeightDecayConfig::new(recipe.weight_decay)))
-        .init();
-    let schedule = Schedule::new(recipe.learning_rate, recipe.warm_up);
-    let steps = (count / batch_size).max(1);
-    for epoch in 0..recipe.epochs {
-        let seed = recipe.seed.wrapping_mul(1_000_003).wrapping_add(epoch as u64);
-        let order = Shuffle::new(seed).epoch(count);
-        let mut total = 0.0;
-        for (step, batch) in order.chunks_exact(batch_size).enumerate() {
-            // Each epoch sees another version of an image, so that all are used alike.
-            let view = |image: usize| (epoch + image) % cache.views;
-            let (images, features) = cache.batch(batch, view, &card.input, device);
-            let targets = cache.targets(batch, recipe, &autodiff);
-            let added = Tensor::from_inner(cache.added(batch, view, recipe.outputs.len(), device));
-            let logits = specialist.forward(Tensor::from_inner(images), Tensor::from_inner(features)) + added;
-            let loss = -(log_softmax(logits, 1) * targets).sum_dim(1).mean();
-            if step % (steps / 4).max(1) == 0 {
-                total += f64::from(loss.clone().into_scalar::<f32>());
-                if !total.is_finite() {
-                    return Err(TrainError::Diverged {
-                        epoch: epoch + 1,
-                        loss: total,
-                        rate: recipe.learning_rate,
-                    });
-                }
-            }
-            let gradients = GradientsParams::from_grads(loss.backward(), &specialist);
-            let rate = schedule.rate((epoch * steps + step) as f64 / (recipe.epochs * steps) as f64);
-            specialist = optimizer.step(rate, specialist, gradients);
-        }
-        let elapsed = started.elapsed().as_secs_f64();
-        let left = elapsed / (epoch + 1) as f64 * (recipe.epochs - epoch - 1) as f64;
-        let loss = total / steps.div_ceil((steps / 4).max(1)) as f64;
+    let mut trainer = Trainer::begin(recipe, &card, examples, run, device)?;
+    let (cached, first) = (Instant::now(), trainer.epoch);
+    while trainer.epoch < recipe.epochs {
+        let line = trainer.train_epoch(&cache, holdout.as_ref())?;
+        let left = cached.elapsed().as_secs_f64() / (trainer.epoch - first) as f64
+            * (recipe.epochs - trainer.epoch) as f64;
         info!(
-            epoch = epoch + 1,
+            epoch = line.epoch,
             of = recipe.epochs,
-            loss,
-            elapsed,
-            left,
+            loss = line.loss,
+            accuracy = line.holdout_accuracy,
+            images_per_second = line.images_per_second,
+            seconds_left = left,
             "extension epoch done"
         );
+        if let Some(run) = run {
+            run.log(METRICS, &line)?;
+            trainer.checkpoint()?.write(run)?;
+            run.epoch_done();
+        }
     }
-    let specialist = specialist.valid();
-    let mut card = Card {
-        block: Block::Adaptive,
-        variant: Variant::Extend,
-        base: Some(digest(main)),
-        adaptive: None,
-        outputs: None,
-        ..card
-    };
-    let adaptive = tensors_of(&specialist.adaptive)
-        .and_then(|t| encode(&card, &t))
-        .context(WeightsSnafu)?;
-    card.block = Block::Extension;
-    card.adaptive = Some(digest(&adaptive));
-    card.outputs = Some(recipe.outputs.clone());
-    card.adds_to_main = recipe.adds_to_main;
-    let extension = tensors_of(&specialist.extension)
-        .and_then(|t| encode(&card, &t))
-        .context(WeightsSnafu)?;
+    let (adaptive, extension) = trainer.blobs(main, card.clone())?;
     Ok(TrainedExtension {
         adaptive,
         extension,
@@ -201,153 +213,238 @@ pub fn train_extension(
     })
 }
 
-impl Cache {
-    fn new(
-        recipe: &ExtensionRecipe,
-        main: &Whole,
-        input: &InputSpec,
-        images: &Images,
+fn check(recipe: &ExtensionRecipe, examples: &Examples<'_>, classes: usize) -> Result<(), TrainError> {
+    let ascending = recipe.outputs.is_sorted_by(|a, b| a < b);
+    ensure!(
+        ascending
+            && recipe
+                .outputs
+                .last()
+                .is_some_and(|&last| (last as usize) < classes),
+        DataSnafu {
+            reason: "the extension's classes are not ascending or not of the main block's, or there is none"
+        }
+    );
+    let wanted = recipe.distillation.as_ref().map(|d| d.teacher.as_str());
+    ensure!(
+        wanted == examples.teacher.map(Teacher::digest),
+        DataSnafu {
+            reason: "the recipe names another teacher than the one given"
+        }
+    );
+    ensure!(
+        examples
+            .teacher
+            .is_none_or(|teacher| teacher.classes() == classes),
+        DataSnafu {
+            reason: "the teacher has another number of classes than the main block"
+        }
+    );
+    match recipe.augmentation.fault() {
+        Some(reason) => DataSnafu { reason }.fail(),
+        None => Ok(()),
+    }
+}
+
+/// A run in progress.
+struct Trainer<'a> {
+    recipe: &'a ExtensionRecipe,
+    card: &'a Card,
+    device: &'a Device,
+    autodiff: Device,
+    specialist: Specialist,
+    optimizer: ModuleOptimizer,
+    average: Option<Average>,
+    schedule: Schedule,
+    /// Epochs done.
+    epoch: usize,
+}
+
+impl<'a> Trainer<'a> {
+    /// Anew, from blobs, or from the run's checkpoint.
+    fn begin(
+        recipe: &'a ExtensionRecipe,
+        card: &'a Card,
+        examples: &Examples<'_>,
+        run: Option<&Run>,
+        device: &'a Device,
     ) -> Result<Self, TrainError> {
-        let side = input.height;
-        let output = |class: u32| recipe.outputs.binary_search(&class).ok();
-        let views = recipe.views.max(1);
-        let mut cache = Self {
-            pixels: Vec::new(),
-            features: Vec::new(),
-            logits: Vec::new(),
-            pixel_stride: input.values(),
-            feature_stride: 0,
-            targets: Vec::new(),
-            views,
-        };
-        let run = |values: &[f32]| {
-            main.features(meanet_engine::Images::Floats(values))
-                .map_err(|e| TrainError::Data {
-                    reason: e.to_string(),
-                })
-        };
-        let mut augment = Augment::new(4, true, recipe.seed);
-        let all: Vec<usize> = (0..images.len()).collect();
-        // Only images of its own classes are of use to an extension that adds to the main block, and they are known beforehand.
-        let wanted: Vec<usize> = all
-            .into_iter()
-            .filter(|&i| !recipe.adds_to_main || output(images.labels[i]).is_some())
-            .collect();
-        for chunk in wanted.chunks(128) {
-            let values = plain(images, chunk, side);
-            let (features, logits) = run(&values)?;
-            let kept: Vec<usize> = (0..chunk.len())
-                .filter(|&i| {
-                    output(images.labels[chunk[i]]).is_some() || output(top(&logits[i]) as u32).is_some()
-                })
-                .collect();
-            if kept.is_empty() {
-                continue;
+        let autodiff = device.clone().autodiff();
+        device.seed(recipe.seed);
+        let mut specialist = Specialist::new(&card.blueprint(), recipe.outputs.len(), &autodiff);
+        let mut optimizer = sgd(recipe.weight_decay);
+        let (mut epoch, mut averaged) = (0, None);
+        if let Some(checkpoint) = run.map(Checkpoint::read).transpose()?.flatten() {
+            epoch = checkpoint.epochs;
+            apply(&mut specialist, "the extension", checkpoint.weights).context(WeightsSnafu)?;
+            optimizer =
+                with_velocities(optimizer, &specialist, checkpoint.velocities).context(WeightsSnafu)?;
+            averaged = Some(checkpoint.average).filter(|tensors| !tensors.is_empty());
+            info!(epochs = epoch, "resumed");
+        } else if let Some((adaptive, extension)) = examples.start {
+            let (_, tensors) = open(adaptive, Block::Adaptive).context(WeightsSnafu)?;
+            apply(&mut specialist.adaptive, "the adaptive block", tensors).context(WeightsSnafu)?;
+            let (_, tensors) = open(extension, Block::Extension).context(WeightsSnafu)?;
+            apply(&mut specialist.extension, "the extension block", tensors).context(WeightsSnafu)?;
+        }
+        if let Some(run) = run {
+            run.keep_lines(METRICS, epoch)?;
+        }
+        let average = match recipe.average {
+            None => None,
+            Some(decay) => {
+                let tensors = match averaged {
+                    Some(tensors) => tensors,
+                    None => tensors_of(&specialist).context(WeightsSnafu)?,
+                };
+                let steps = epoch * (examples.training.0.len() / recipe.batch_size.max(1));
+                Some(Average::new(decay, steps, tensors))
             }
-            cache.feature_stride = features.len() / chunk.len();
-            let chosen: Vec<usize> = kept.iter().map(|&i| chunk[i]).collect();
-            let mut of_views = vec![(kept, values, features, logits)];
-            for _ in 1..views {
-                let values = augment.batch(images, &chosen, side, input.fill());
-                let (features, logits) = run(&values)?;
-                of_views.push(((0..chosen.len()).collect(), values, features, logits));
-            }
-            for (position, &image) in chosen.iter().enumerate() {
-                cache.targets.push(output(images.labels[image]));
-                for (at, values, features, logits) in &of_views {
-                    cache.push(recipe, at[position], values, features, &logits[at[position]]);
+        };
+        Ok(Self {
+            recipe,
+            card,
+            device,
+            autodiff,
+            specialist,
+            optimizer,
+            average,
+            schedule: Schedule::new(recipe.learning_rate, recipe.warm_up, recipe.decay),
+            epoch,
+        })
+    }
+
+    fn train_epoch(&mut self, cache: &Cache, holdout: Option<&Cache>) -> Result<EpochLine, TrainError> {
+        let recipe = self.recipe;
+        let started = Instant::now();
+        let count = cache.len();
+        let batch_size = recipe.batch_size.clamp(1, count);
+        let steps = (count / batch_size).max(1);
+        let watched = (steps / 10).max(1);
+        let order = Shuffle::new(seed_of(recipe.seed, self.epoch)).epoch(count);
+        let (mut total, mut rate) = (0.0, 0.0);
+        for (step, batch) in order.chunks_exact(batch_size).enumerate() {
+            let loss = self.loss(cache, batch);
+            if step % watched == 0 {
+                total += f64::from(loss.clone().into_scalar::<f32>());
+                if !total.is_finite() {
+                    return Err(TrainError::Diverged {
+                        epoch: self.epoch + 1,
+                        loss: total,
+                        rate: recipe.learning_rate,
+                    });
                 }
             }
-        }
-        Ok(cache)
-    }
-
-    fn push(
-        &mut self,
-        recipe: &ExtensionRecipe,
-        at: usize,
-        values: &[f32],
-        features: &[f32],
-        logits: &[f32],
-    ) {
-        let (pixels, stride) = (self.pixel_stride, self.feature_stride);
-        let values = &values[at * pixels..(at + 1) * pixels];
-        self.pixels
-            .extend(values.iter().map(|v| v.round().clamp(0.0, 255.0) as u8));
-        self.features
-            .extend_from_slice(&features[at * stride..(at + 1) * stride]);
-        let added = |&class: &u32| {
-            logits
-                .get(class as usize)
-                .copied()
-                .filter(|_| recipe.adds_to_main)
-                .unwrap_or(0.0)
-        };
-        self.logits.extend(recipe.outputs.iter().map(added));
-    }
-
-    /// What the extension's logits are added to, `[n, outputs]`.
-    fn added(
-        &self,
-        batch: &[usize],
-        view: impl Fn(usize) -> usize,
-        outputs: usize,
-        device: &Device,
-    ) -> Tensor<2> {
-        let rows = batch.iter().map(|&image| image * self.views + view(image));
-        let values: Vec<f32> = rows
-            .flat_map(|at| &self.logits[at * outputs..(at + 1) * outputs])
-            .copied()
-            .collect();
-        Tensor::from_data(TensorData::new(values, [batch.len(), outputs]), device)
-    }
-
-    /// Images `[n, 3, side, side]`, normalised, and their main features `[n, c, side/4, side/4]`.
-    fn batch(
-        &self,
-        batch: &[usize],
-        view: impl Fn(usize) -> usize,
-        input: &InputSpec,
-        device: &Device,
-    ) -> (Tensor<4>, Tensor<4>) {
-        let mut pixels = Vec::with_capacity(batch.len() * self.pixel_stride);
-        let mut features = Vec::with_capacity(batch.len() * self.feature_stride);
-        for &image in batch {
-            let at = image * self.views + view(image);
-            let values = &self.pixels[at * self.pixel_stride..(at + 1) * self.pixel_stride];
-            pixels.extend(values.iter().map(|&v| f32::from(v)));
-            features
-                .extend_from_slice(&self.features[at * self.feature_stride..(at + 1) * self.feature_stride]);
-        }
-        let side = input.height / 4;
-        let shape = [
-            batch.len(),
-            self.feature_stride / (side * side).max(1),
-            side,
-            side,
-        ];
-        let images = input.tensor(pixels, [input.height, input.width], device);
-        (
-            images,
-            Tensor::from_data(TensorData::new(features, shape), device),
-        )
-    }
-
-    /// Probabilities to learn, `[n, outputs]`.
-    fn targets(&self, batch: &[usize], recipe: &ExtensionRecipe, device: &Device) -> Tensor<2> {
-        let classes = recipe.outputs.len();
-        let mut targets = Vec::with_capacity(batch.len() * classes);
-        for &image in batch {
-            let even = match self.targets[image] {
-                Some(_) => recipe.label_smoothing / classes as f32,
-                None => 1.0 / classes as f32,
-            };
-            let start = targets.len();
-            targets.resize(start + classes, even);
-            if let Some(target) = self.targets[image] {
-                targets[start + target] += 1.0 - recipe.label_smoothing;
+            rate = self
+                .schedule
+                .rate((self.epoch * steps + step) as f64 / (recipe.epochs * steps) as f64);
+            let gradients = GradientsParams::from_grads(loss.backward(), &self.specialist);
+            self.specialist = self.optimizer.step(rate, self.specialist.clone(), gradients);
+            if let Some(average) = &mut self.average {
+                average.update(&self.specialist).context(WeightsSnafu)?;
             }
         }
-        Tensor::from_data(TensorData::new(targets, [batch.len(), classes]), device)
+        let seconds = started.elapsed().as_secs_f64();
+        self.epoch += 1;
+        Ok(EpochLine {
+            epoch: self.epoch,
+            side: self.card.input.height,
+            loss: total / steps.div_ceil(watched) as f64,
+            learning_rate: rate,
+            holdout_accuracy: holdout.map(|images| self.accuracy(images)).transpose()?,
+            seconds,
+            images_per_second: (steps * batch_size) as f64 / seconds,
+        })
+    }
+
+    fn loss(&self, cache: &Cache, batch: &[usize]) -> Tensor<1> {
+        let recipe = self.recipe;
+        // Each epoch sees another version of an image, so that all are used alike.
+        let view = |image: usize| (self.epoch + image) % cache.views();
+        let cached = cache.batch(batch, view, &self.card.input, self.device);
+        let [images, features] = [cached.images, cached.features].map(Tensor::from_inner);
+        let logits = self.specialist.forward(images, features) + Tensor::from_inner(cached.added);
+        let labels = batch.iter().map(|&image| match cache.target(image) {
+            Some((output, sure)) => Label::Class(output, sure),
+            None => Label::Other,
+        });
+        let targets = smoothed(
+            labels,
+            recipe.outputs.len(),
+            recipe.label_smoothing,
+            &self.autodiff,
+        );
+        match recipe.distillation.as_ref().zip(cached.taught) {
+            None => cross_entropy(logits, targets),
+            Some((how, teacher)) => {
+                cross_entropy(logits.clone(), targets) * (1.0 - how.share)
+                    + divergence(logits, teacher, how.temperature) * how.share
+            }
+        }
+    }
+
+    /// Share of the images of its classes that it gets right.
+    fn accuracy(&self, images: &Cache) -> Result<f64, TrainError> {
+        let mut specialist = self.specialist.valid();
+        apply(&mut specialist, "the extension", self.result()?).context(WeightsSnafu)?;
+        let all: Vec<usize> = (0..images.len())
+            .filter(|&i| images.target(i).is_some())
+            .collect();
+        let mut right = 0_usize;
+        for batch in all.chunks(256) {
+            let cached = images.batch(batch, |_| 0, &self.card.input, self.device);
+            let logits = specialist.forward(cached.images, cached.features) + cached.added;
+            let found = logits.argmax(1).into_data();
+            let found = found.iter::<i64>().zip(batch);
+            right += found
+                .filter(|(found, image)| images.target(**image).is_some_and(|(t, _)| t as i64 == *found))
+                .count();
+        }
+        Ok(right as f64 / all.len().max(1) as f64)
+    }
+
+    /// The weights that the run gives.
+    fn result(&self) -> Result<Tensors, TrainError> {
+        match &self.average {
+            Some(average) => Ok(average.tensors().clone()),
+            None => tensors_of(&self.specialist).context(WeightsSnafu),
+        }
+    }
+
+    fn checkpoint(&self) -> Result<Checkpoint, TrainError> {
+        Ok(Checkpoint {
+            epochs: self.epoch,
+            weights: tensors_of(&self.specialist).context(WeightsSnafu)?,
+            velocities: velocities(&self.optimizer, &self.specialist).context(WeightsSnafu)?,
+            average: self
+                .average
+                .as_ref()
+                .map(|a| a.tensors().clone())
+                .unwrap_or_default(),
+        })
+    }
+
+    /// Adaptive and extension block over the main block `main`.
+    fn blobs(&self, main: &[u8], card: Card) -> Result<(Vec<u8>, Vec<u8>), TrainError> {
+        let mut specialist = self.specialist.valid();
+        apply(&mut specialist, "the extension", self.result()?).context(WeightsSnafu)?;
+        let mut card = Card {
+            block: Block::Adaptive,
+            base: Some(digest(main)),
+            adaptive: None,
+            outputs: None,
+            ..card
+        };
+        let adaptive = tensors_of(&specialist.adaptive)
+            .and_then(|t| encode(&card, &t))
+            .context(WeightsSnafu)?;
+        card.block = Block::Extension;
+        card.adaptive = Some(digest(&adaptive));
+        card.outputs = Some(self.recipe.outputs.clone());
+        card.adds_to_main = self.recipe.adds_to_main;
+        let extension = tensors_of(&specialist.extension)
+            .and_then(|t| encode(&card, &t))
+            .context(WeightsSnafu)?;
+        Ok((adaptive, extension))
     }
 }

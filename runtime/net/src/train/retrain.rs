@@ -1,15 +1,15 @@
 //! What a retraining job does: a candidate, and how it compares with what is in service.
 
 use burn::tensor::Device;
-use meanet_data::{Images, Training, split};
+use meanet_data::{Images, Training, shares};
 use meanet_method::{Outputs, Routing};
-use snafu::ResultExt;
+use snafu::{ResultExt, ensure};
 use tracing::info;
 
 use crate::edge::{EdgeBlobs, EdgeNetwork};
 use crate::evaluate::{Report, outputs};
-use crate::train::extension::{ExtensionRecipe, TrainedExtension, train_extension};
-use crate::train::run::{TrainError, WeightsSnafu};
+use crate::train::extension::{Examples, ExtensionRecipe, TrainedExtension, train_extension};
+use crate::train::run::{DataSnafu, TrainError, WeightsSnafu};
 use crate::train::select::select_by_gain;
 
 /// Fewer images than this cannot be shared out between training, selection and judgement.
@@ -24,6 +24,17 @@ pub struct Material {
     pub labelled: Training,
     /// Images that the cloud labelled.
     pub collected: Training,
+    /// How sure the cloud was of each of these, in 0..=1. An image that it was unsure of teaches less about its class.
+    pub confidences: Vec<f32>,
+}
+
+/// What a candidate is trained on, chosen by and judged by.
+struct Shares {
+    training: Training,
+    /// How likely the label of each image to train on is.
+    confidences: Vec<f32>,
+    selection: Training,
+    judgement: Training,
 }
 
 /// A candidate and what speaks for it. Both reports are on the same images, which neither the candidate's training nor the
@@ -44,32 +55,48 @@ pub struct Retrained {
 
 /// A third of what is judged by chooses the hard classes, a third judges; the rest, and what the cloud labelled, is
 /// learnt from. Few true labels judge together with the cloud's.
-fn share_out(material: &Material, seed: u64) -> Result<(Training, Training, Training), TrainError> {
-    let Material { labelled, collected } = material;
-    let (judged, rest) = if labelled.0.len() >= ENOUGH {
-        (labelled.clone(), Some(collected))
+fn share_out(material: &Material, seed: u64) -> Result<Shares, TrainError> {
+    let Material {
+        labelled: Training(labelled),
+        collected: Training(collected),
+        confidences,
+    } = material;
+    ensure!(
+        confidences.len() == collected.len(),
+        DataSnafu {
+            reason: format!(
+                "{} images of the cloud's have {} confidences",
+                collected.len(),
+                confidences.len()
+            )
+        }
+    );
+    let all = labelled.clone().concat(collected);
+    let sure = |image: usize| match image.checked_sub(labelled.len()) {
+        Some(of_cloud) => confidences[of_cloud],
+        None => 1.0,
+    };
+    let count = if labelled.len() >= ENOUGH {
+        labelled.len()
     } else {
-        (Training(labelled.0.clone().concat(&collected.0)), None)
+        all.len()
     };
-    let count = judged.0.len();
-    if count < FEWEST {
-        return Err(TrainError::Data {
-            reason: format!("{count} images are too few to train and to judge; collect {FEWEST} at least"),
-        });
-    }
-    let mut parts = split(&judged, &[count / 6, count / 6], seed).into_iter();
-    let (Some(selection), Some(judgement), Some(Training(training))) =
-        (parts.next(), parts.next(), parts.next())
-    else {
-        return Err(TrainError::Data {
-            reason: "the images cannot be shared out".to_owned(),
-        });
-    };
-    let training = match rest {
-        Some(rest) => training.concat(&rest.0),
-        None => training,
-    };
-    Ok((Training(training), selection, judgement))
+    ensure!(
+        count >= FEWEST,
+        DataSnafu {
+            reason: format!("{count} images are too few to train and to judge; collect {FEWEST} at least")
+        }
+    );
+    let mut parts = shares(count, &[count / 6, count / 6], seed).into_iter();
+    let mut part = || parts.next().unwrap_or_default();
+    let [selection, judgement] = [part(), part()].map(|part| Training(all.select(&part)));
+    let training: Vec<usize> = part().into_iter().chain(count..all.len()).collect();
+    Ok(Shares {
+        training: Training(all.select(&training)),
+        confidences: training.into_iter().map(sure).collect(),
+        selection,
+        judgement,
+    })
 }
 
 /// Trains a candidate for the blocks in service, beginning with these where they have the recipe's outputs; chooses the
@@ -83,10 +110,19 @@ pub fn retrain(
     routing: &Routing,
     device: &Device,
 ) -> Result<Retrained, TrainError> {
-    let (training, selection, judgement) = share_out(material, recipe.seed)?;
+    let Shares {
+        training,
+        confidences,
+        selection,
+        judgement,
+    } = share_out(material, recipe.seed)?;
     let network = EdgeNetwork::load(service).context(WeightsSnafu)?;
-    let start = (network.outputs() == recipe.outputs).then_some((service.adaptive, service.extension));
-    let candidate = train_extension(recipe, service.main, start, &training, device)?;
+    let examples = Examples {
+        confidences: &confidences,
+        start: (network.outputs() == recipe.outputs).then_some((service.adaptive, service.extension)),
+        ..Examples::of(&training)
+    };
+    let candidate = train_extension(recipe, service.main, &examples, None, device)?;
     let trained = EdgeNetwork::load(EdgeBlobs {
         main: service.main,
         adaptive: &candidate.adaptive,

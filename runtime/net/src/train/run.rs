@@ -69,6 +69,7 @@ pub enum TrainError {
 #[derive(Debug)]
 pub struct Run {
     folder: PathBuf,
+    watcher: Option<fn(&Path)>,
 }
 
 impl Run {
@@ -77,6 +78,7 @@ impl Run {
         fs::create_dir_all(folder).context(FileSnafu { path: folder })?;
         let run = Self {
             folder: folder.to_owned(),
+            watcher: None,
         };
         let path = run.path(RECIPE);
         let text = serde_json::to_string_pretty(recipe).map_err(|e| TrainError::Content {
@@ -96,6 +98,21 @@ impl Run {
     pub(crate) fn look(folder: &Path) -> Self {
         Self {
             folder: folder.to_owned(),
+            watcher: None,
+        }
+    }
+
+    /// `watcher` is to be called with the folder after each epoch.
+    #[must_use]
+    pub fn watched(mut self, watcher: fn(&Path)) -> Self {
+        self.watcher = Some(watcher);
+        self
+    }
+
+    /// Tells the watcher.
+    pub(crate) fn epoch_done(&self) {
+        if let Some(watcher) = self.watcher {
+            watcher(&self.folder);
         }
     }
 
@@ -130,6 +147,20 @@ impl Run {
             .open(&path)
             .and_then(|mut file| writeln!(file, "{text}"))
             .context(FileSnafu { path })
+    }
+
+    /// Cuts a file of lines after the first `count`.
+    pub(crate) fn keep_lines(&self, name: &str, count: usize) -> Result<(), TrainError> {
+        let path = self.path(name);
+        match fs::read_to_string(&path) {
+            Ok(text) if text.lines().count() > count => {
+                let kept: String = text.split_inclusive('\n').take(count).collect();
+                self.replace(name, kept.as_bytes())
+            }
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(source) => Err(TrainError::File { path, source }),
+        }
     }
 
     /// Reads a JSON file of the run, if it is there.

@@ -7,8 +7,8 @@ use std::path::Path;
 use meanet_data::{Images, Shift, Training, split};
 use meanet_method::{ExtensionRule, by_entropy};
 use meanet_net::train::{
-    ExtensionRecipe, HeadRecipe, Material, Recipe, Run, Stage, classifier_of, reestimate_norms, retrain,
-    retrain_head, train_classifier,
+    ExtensionRecipe, HeadRecipe, Lessons, Material, Recipe, Run, Stage, classifier_of, reestimate_norms,
+    retrain, retrain_head, train_classifier,
 };
 use meanet_net::{Block, EdgeBlobs, Manifest};
 use safetensors::SafeTensors;
@@ -106,18 +106,26 @@ pub(super) struct Plan {
     way: Way,
     labels: Labels,
     labelled: usize,
+    /// Test images that are counted.
+    counted: usize,
     epochs: usize,
     seed: u64,
 }
 
 impl Plan {
-    pub(super) fn new(setup: &Setup, args: &Args, shift: Shift, way: Way, labels: Labels) -> Self {
+    pub(super) fn new(
+        setup: &Setup,
+        args: &Args,
+        counted: usize,
+        (shift, way, labels): (Shift, Way, Labels),
+    ) -> Self {
         Self {
             identity: setup.identity.clone(),
             shift: shift.to_string(),
             way,
             labels,
             labelled: args.labelled,
+            counted,
             epochs: args.epochs,
             seed: setup.seed,
         }
@@ -180,7 +188,13 @@ pub(super) fn adapt(
                 Labels::Cloud => (none, learned_from.clone()),
                 Labels::True | Labels::None => (learned_from.clone(), none),
             };
-            let material = Material { labelled, collected };
+            // All that the cloud says counts alike, whatever it is unsure of.
+            let confidences = vec![1.0; collected.0.len()];
+            let material = Material {
+                labelled,
+                collected,
+                confidences,
+            };
             let recipe = extension_recipe(setup.subject.manifest.classes, plan.epochs, plan.seed);
             let trained = retrain(
                 &recipe,
@@ -209,16 +223,11 @@ pub(super) fn adapt(
 /// As the retraining job's defaults are.
 pub(in crate::experiment) fn extension_recipe(classes: usize, epochs: usize, seed: u64) -> ExtensionRecipe {
     ExtensionRecipe {
-        outputs: (0..).take(classes).collect(),
         epochs,
         batch_size: 64,
         learning_rate: 0.05,
-        warm_up: 0.2,
-        weight_decay: 5e-4,
-        label_smoothing: 0.1,
-        views: 2,
-        adds_to_main: true,
         seed,
+        ..ExtensionRecipe::new((0..).take(classes).collect())
     }
 }
 
@@ -238,27 +247,28 @@ fn everything(
     let run = Run::open(place, &recipe)?;
     let start = classifier_of(&setup.subject.blobs.main)?;
     let device = setup.backend.device()?;
-    let trained = train_classifier(&recipe, Some(&start), &training, &holdout, &run, &device)?;
+    let lessons = Lessons {
+        training: &training,
+        holdout: &holdout,
+        start: Some(&start),
+        teacher: None,
+    };
+    let trained = train_classifier(&recipe, &lessons, &run, &device)?;
     Ok(trained.blob(Block::Main)?)
 }
 
 /// How the whole main block is trained on.
 pub(in crate::experiment) fn whole_recipe(manifest: &Manifest, epochs: usize, seed: u64) -> Recipe {
     Recipe {
-        backbone: manifest.backbone,
-        classes: manifest.classes,
-        input: manifest.input.clone(),
         stages: vec![Stage {
             side: manifest.input.height,
             epochs,
         }],
-        epoch_images: None,
         batch_size: 64,
         learning_rate: 0.02,
-        warm_up: 0.2,
-        weight_decay: 5e-4,
-        label_smoothing: 0.1,
+        average: None,
         seed,
+        ..Recipe::new(manifest.backbone, manifest.classes, manifest.input.clone())
     }
 }
 
