@@ -29,7 +29,7 @@ def ours(setup: Setup, binary: pathlib.Path, backend: str, cores: list[int]):
 
     def turn() -> float:
         command = [binary, "train", "measure", "--part", "extension", "--backend", backend, "--backbone", BACKBONE]
-        command += ["--batch-size", BATCH, "--steps", 4 if setup.quick else 12]
+        command += ["--batch-size", BATCH, "--steps", 6 if setup.quick else 12]
         output = subprocess.run(
             [str(word) for word in command],
             check=True,
