@@ -13,4 +13,5 @@ mod restart;
 mod shutdown;
 mod support;
 mod swap;
+mod tls;
 mod twin;
