@@ -20,7 +20,7 @@ help: ## Say what there is
 TOOK = trap 'echo "== make $@: $$SECONDS s" >&2' EXIT
 
 .PHONY: test
-test: drift unit e2e ## Everything that CI runs: drift, unit and API server tests, then e2e on a cluster
+test: drift unit instructions e2e ## Everything that CI runs: drift, unit and API server tests, instruction counts, then e2e on a cluster
 
 .PHONY: unit
 unit: ## Unit tests, and tests against a real API server
@@ -29,6 +29,15 @@ unit: ## Unit tests, and tests against a real API server
 	eval "$$assets"
 	export KUBEBUILDER_ASSETS
 	cargo test $(CARGO_FLAGS)
+
+.PHONY: instructions
+instructions: ## Count the instructions of what must stay fast; RENEW=1 makes the counts the ones to compare with
+	cargo build $(CARGO_FLAGS) --example instructions
+	hack/bench/instructions "$(CARGO_TARGET_DIR)/release/examples/instructions" $(if $(RENEW),--renew)
+
+.PHONY: bench
+bench: ## Measure against other engines and servers (QUICK=1: in minutes; ONLY=engine,server: some; see hack/bench/README.md)
+	hack/bench/run $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
 .PHONY: e2e
 e2e: ## Tests on a cluster: the one of KUBECONFIG, or one brought up for the time of the tests
@@ -61,11 +70,16 @@ drift: ## Fail where manifests/crd or docs/api.md is not what the types say
 lint: ## Formatting, clippy, shellcheck
 	cargo fmt --all --check
 	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
-	shellcheck -x .ci/run hack/images hack/crd-drift hack/data hack/rustc-static e2e/run e2e/demo e2e/lib/*.sh e2e/tests/*.sh
+	shellcheck -x .ci/run hack/images hack/crd-drift hack/data hack/reproduce hack/rustc-static hack/venv hack/bench/run e2e/run e2e/demo e2e/lib/*.sh e2e/tests/*.sh
 
 .PHONY: data
 data: ## Fetch the official CIFAR-100 archive, checksum verified
 	hack/data
+
+.PHONY: reproduce
+reproduce: ## Measure what the method is worth: docs/results.md and plots. TRAIN=1 trains everything first; see hack/reproduce
+	cargo build $(CARGO_FLAGS) --bin meanet
+	hack/reproduce
 
 .PHONY: cluster-up
 cluster-up: ## Make a cluster of one cloud node and two edge nodes

@@ -56,11 +56,13 @@ pub fn client(
         add(&mut roots, path)?;
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = ClientConfig::builder_with_provider(provider)
+    let mut tls = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .context(TlsSnafu)?
         .with_root_certificates(roots)
         .with_no_client_auth();
+    // A server that has both is spoken to in HTTP/2.
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let builder = reqwest::Client::builder()
         .hickory_dns(true)
         .no_proxy()

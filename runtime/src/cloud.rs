@@ -3,28 +3,27 @@
 mod batch;
 mod blobs;
 mod collect;
+mod estimate;
 mod feedback;
 mod http;
 mod infer;
 mod metrics;
+mod queue;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::available_parallelism;
 
 use meanet_net::{CloudNetwork, InputSpec};
 use meanet_store::{Blobs, Digest};
 use prometheus_client::registry::Registry;
 use snafu::{ResultExt, Snafu};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
-use warp::http::StatusCode;
 
-use crate::protocol::{ApiError, Intake, Target};
-use crate::shutdown;
+use crate::protocol::{ApiError, Intake, Port, Target};
+use crate::{server, shutdown};
 use metrics::Metrics;
 
 /// Largest network in bytes.
@@ -54,6 +53,12 @@ pub struct Args {
     /// How long the first image of a batch waits for others.
     #[arg(long, env = "MEANET_MAX_DELAY", default_value = "2ms")]
     pub max_delay: meanet_crds::Duration,
+    /// Threads that compute batches, each with a batch of its own.
+    #[arg(long, env = "MEANET_MODEL_THREADS", default_value_t = 1)]
+    pub model_threads: usize,
+    /// Images that wait for a batch at most.
+    #[arg(long, env = "MEANET_MAX_QUEUE", default_value_t = 512)]
+    pub max_queue: usize,
 }
 
 /// Why the cloud tier ended.
@@ -114,7 +119,6 @@ struct Cloud {
     network: Option<Network>,
     samples: collect::Collector,
     intake: Intake,
-    decoders: Semaphore,
     metrics: Metrics,
     registry: Registry,
 }
@@ -154,13 +158,11 @@ impl Service {
             .transpose()?;
         let writer = meanet_store::SampleWriter::open(&args.store, &args.deployment, args.max_samples)
             .context(SamplesSnafu)?;
-        let decoders = available_parallelism().map_or(1, std::num::NonZero::get);
         Ok(Self(Arc::new(Cloud {
             blobs,
             network,
             samples: collect::Collector::start(writer, &metrics).context(ThreadsSnafu)?,
             intake: Intake::default(),
-            decoders: Semaphore::new(decoders),
             metrics,
             registry,
         })))
@@ -172,21 +174,35 @@ impl Service {
     /// When a thread ends that should not.
     pub async fn server(self, listener: TcpListener, token: CancellationToken) -> Result<(), Error> {
         tokio::select! {
-            () = http::serve(listener, Arc::clone(&self.0), token) => Ok(()),
+            () = self.serve(listener, token) => Ok(()),
             () = self.0.ended() => ThreadEndedSnafu.fail(),
         }
+    }
+
+    async fn serve(&self, listener: TcpListener, token: CancellationToken) {
+        let port = Port {
+            model: Arc::clone(&self.0),
+            intake: self.0.intake.clone(),
+        };
+        let paths = http::routes(port.clone());
+        server::serve(vec![listener.into()], paths, port, token).await;
     }
 }
 
 fn network(blobs: &Blobs, digest: Digest, args: &Args, metrics: &Metrics) -> Result<Network, Error> {
     let bytes = blobs.get(&digest, MAX_BLOB).context(StoreSnafu)?;
     let network = CloudNetwork::load(&bytes).context(WeightsSnafu { digest })?;
+    let settings = queue::Settings {
+        max_batch: args.max_batch,
+        max_delay: args.max_delay.get(),
+        room: args.max_queue,
+        workers: args.model_threads,
+    };
     Ok(Network {
         digest,
         input: network.input().clone(),
         classes: network.classes(),
-        batcher: batch::Batcher::start(network, args.max_batch, args.max_delay.get(), metrics)
-            .context(ThreadsSnafu)?,
+        batcher: batch::Batcher::start(network, settings, metrics).context(ThreadsSnafu)?,
     })
 }
 
@@ -212,18 +228,5 @@ impl Cloud {
         })?;
         target.check(MODEL, &network.digest.to_string())?;
         Ok(network)
-    }
-
-    /// Runs `job`, which reads a request, away from the threads that serve, and as many at a time as there are processors.
-    async fn aside<T: Send + 'static>(
-        &self,
-        job: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
-    ) -> Result<T, ApiError> {
-        let crashed = || ApiError {
-            status: StatusCode::INTERNAL_SERVER_ERROR,
-            message: "the request could not be read: see the log of the cloud tier".to_owned(),
-        };
-        let _turn = self.decoders.acquire().await.map_err(|_| crashed())?;
-        tokio::task::spawn_blocking(job).await.map_err(|_| crashed())?
     }
 }

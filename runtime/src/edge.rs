@@ -8,6 +8,8 @@ mod live;
 mod loading;
 mod metrics;
 mod offload;
+mod pass;
+mod queue;
 mod service;
 mod stats;
 mod twin;
@@ -19,6 +21,7 @@ use snafu::{ResultExt, Snafu};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use crate::server::Listener;
 use crate::shutdown;
 
 pub(crate) use active::routing;
@@ -54,6 +57,12 @@ pub struct Args {
     /// Address to serve on.
     #[arg(long, env = "MEANET_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
+    /// Path of a Unix socket to serve on, too, for clients of the same node.
+    #[arg(long, env = "MEANET_UNIX")]
+    pub unix: Option<PathBuf>,
+    /// Images that wait or are computed at most; requests beyond it are refused. 64 for each compute thread by default.
+    #[arg(long, env = "MEANET_MAX_QUEUE")]
+    pub max_queue: Option<usize>,
     /// Threads that compute; as many as there are processors by default.
     #[arg(long, env = "MEANET_COMPUTE_THREADS")]
     pub compute_threads: Option<usize>,
@@ -74,6 +83,14 @@ pub enum Error {
     Listen {
         /// The address.
         listen: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The socket cannot be made.
+    #[snafu(display("failed to listen on the socket {}", path.display()))]
+    Unix {
+        /// Its path.
+        path: PathBuf,
         /// What the system says.
         source: std::io::Error,
     },
@@ -119,10 +136,14 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let listener = TcpListener::bind(args.listen)
         .await
         .context(ListenSnafu { listen: args.listen })?;
+    let mut listeners = vec![Listener::from(listener)];
+    if let Some(path) = &args.unix {
+        listeners.push(Listener::unix(path).context(UnixSnafu { path })?);
+    }
     let client = twin::client().await?;
 
     let mut tasks: JoinSet<&'static str> = JoinSet::new();
-    let server = service.server(listener, token.clone());
+    let server = service.server(listeners, token.clone());
     tasks.spawn(async move {
         server.await;
         "server"

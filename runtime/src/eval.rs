@@ -6,9 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use meanet_data::{Images, Shuffle, Source, Test, Training};
-use meanet_net::evaluate::outputs_with;
-use meanet_net::{CloudNetwork, EdgeNetwork, Manifest};
+use meanet_data::{Images, Shift, Shuffle, Source, Test, Training};
 use tracing::info;
 
 pub mod choose;
@@ -18,15 +16,18 @@ pub mod what_if;
 mod calibrated;
 mod figures;
 mod page;
-mod plot;
-mod setting;
-mod stored;
+pub(crate) mod plot;
+pub(crate) mod setting;
+pub(crate) mod stored;
+pub(crate) mod subject;
 
 use report::{EvaluationReport, View};
-use stored::{Config, Stored};
+use subject::{NetworkFile, Subject};
 
 /// Of the cut of the test images into halves; fixed, so that evaluations of several models compare.
 const HALVES_SEED: u64 = 0;
+/// Of what is random in a shift.
+const SHIFT_SEED: u64 = 0;
 
 /// Runs a model over labelled images, stores what every exit says, and reports.
 #[derive(Debug, clap::Args)]
@@ -45,6 +46,13 @@ pub struct Args {
     /// Folder for the outputs and the report.
     #[arg(long)]
     out: PathBuf,
+    /// Network in place of the model's own cloud, FILE or BACKBONE=FILE: weights of this project, or safetensors of a CIFAR
+    /// network with `PyTorch` names.
+    #[arg(long)]
+    cloud: Option<NetworkFile>,
+    /// What happened to the camera since training: noise, blur or colour with a strength of 1 or 2, such as noise:2.
+    #[arg(long)]
+    shift: Option<Shift>,
     /// Evaluate the first N test images only.
     #[arg(long)]
     limit: Option<usize>,
@@ -54,14 +62,17 @@ pub struct Args {
 
 /// Runs the sub-command.
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    let (manifest, digest, blobs) = Manifest::open(&args.model)?;
-    let edge = EdgeNetwork::load(blobs.edge())?;
-    let cloud = blobs.cloud.as_deref().map(CloudNetwork::load).transpose()?;
+    let subject = Subject::open(&args.model, args.cloud.as_ref())?;
     let source = Source::find(args.data.as_deref())?;
-    let [height, width] = [manifest.input.height, manifest.input.width];
+    let [height, width] = subject.size();
     let Test(mut images) = source.test(height, width)?;
     if let Some(limit) = args.limit {
         images = images.select(&(0..limit.min(images.len())).collect::<Vec<_>>());
+    }
+    let mut data = source.describe();
+    if let Some(shift) = args.shift {
+        images = shift.apply(&images, SHIFT_SEED);
+        data = format!("{data}, shifted by {shift}");
     }
     let (selection, report, words) = if let Some(path) = &args.selection {
         let (selection, words) = held_out(path, [height, width])?;
@@ -70,29 +81,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         let (selection, report) = halves(&images);
         (selection, report, "the other half of the same images".to_owned())
     };
-    let mut config = Config::new(
-        digest,
-        manifest.backbone.to_string(),
-        source.describe(),
-        words,
-        edge.cost(),
-    );
-    config.cloud_backbone = manifest.cloud_backbone.map(|backbone| backbone.to_string());
-    config.cloud_cost = cloud.as_ref().map(CloudNetwork::cost);
-    config.extension_classes = edge.outputs().to_vec();
-    config.hard_classes.clone_from(&manifest.hard_classes);
-    config.image_bytes = report.stride() as u64;
-    let outputs = |what: &str, images: &Images| {
-        let progress = Progress::new(what, images.len());
-        outputs_with(&edge, &manifest.hard_classes, cloud.as_ref(), images, |done| {
-            progress.show(done)
-        })
-    };
-    let stored = Stored {
-        selection: outputs("selection", &selection)?,
-        report: outputs("report", &report)?,
-        config,
-    };
+    let stored = subject.evaluate(&selection, &report, data, words)?;
     stored.write(&args.out)?;
     writeln!(
         io::stdout().lock(),

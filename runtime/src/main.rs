@@ -4,7 +4,9 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use meanet_runtime::{cloud, dataset, edge, eval, import, infer, load, report, retrain, shutdown, train};
+use meanet_runtime::{
+    cloud, dataset, edge, eval, experiment, import, infer, load, report, retrain, shutdown, train,
+};
 
 #[derive(Parser)]
 #[command(
@@ -33,6 +35,8 @@ enum Command {
     WhatIf(eval::what_if::Args),
     /// Choose thresholds by budget, accuracy or guaranteed risk, from a stored evaluation.
     Choose(eval::choose::Args),
+    /// Measure what the method is worth, and write it down.
+    Reproduce(experiment::Args),
     /// Classify files with a model on this machine.
     Infer(infer::Args),
     /// Send labelled images in a closed loop and sum up what came back.
@@ -93,6 +97,7 @@ fn main() -> ExitCode {
             Command::Report(args) => eval::report::run(&args),
             Command::WhatIf(args) => eval::what_if::run(&args),
             Command::Choose(args) => eval::choose::run(&args),
+            Command::Reproduce(args) => experiment::run(&args),
             Command::Train {
                 what: Train::Here(command),
             } => train::run(&command),

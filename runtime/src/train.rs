@@ -167,26 +167,32 @@ fn stage(text: &str) -> Result<Stage, String> {
 }
 
 /// Nine tenths to train on, a twentieth to choose by, a twentieth to measure on; always the same for the same data.
-struct Parts {
-    training: Training,
-    selection: Training,
-    measure: Training,
+pub(crate) struct Parts {
+    pub(crate) training: Training,
+    pub(crate) selection: Training,
+    pub(crate) measure: Training,
+}
+
+impl Parts {
+    /// Of all training images of a data set.
+    pub(crate) fn of(all: &Training) -> Result<Self, Box<dyn Error>> {
+        let part = all.0.len() / 20;
+        let mut parts = split(all, &[part, part], 0).into_iter();
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some(selection), Some(measure), Some(training)) => Ok(Self {
+                training,
+                selection,
+                measure,
+            }),
+            _ => Err("failed to split the data set".into()),
+        }
+    }
 }
 
 fn read(args: &DataArgs, input: &InputSpec) -> Result<Parts, Box<dyn Error>> {
     let source = Source::find(args.data.as_deref())?;
     info!("reading {}", source.describe());
-    let all = source.training(input.height, input.width)?;
-    let part = all.0.len() / 20;
-    let mut parts = split(&all, &[part, part], 0).into_iter();
-    match (parts.next(), parts.next(), parts.next()) {
-        (Some(selection), Some(measure), Some(training)) => Ok(Parts {
-            training,
-            selection,
-            measure,
-        }),
-        _ => Err("failed to split the data set".into()),
-    }
+    Parts::of(&source.training(input.height, input.width)?)
 }
 
 fn classes(training: &Training) -> usize {

@@ -85,6 +85,12 @@ impl Shift {
             .flat_map(|kind| (0..Self::STRENGTHS).map(move |strength| Self { kind, strength }))
     }
 
+    /// 1 for the weaker, 2 for the stronger.
+    #[must_use]
+    pub fn strength(self) -> usize {
+        self.strength + 1
+    }
+
     /// `images`, shifted. What is random follows from `seed` and the position of an image alone.
     #[must_use]
     pub fn apply(self, images: &Images, seed: u64) -> Images {

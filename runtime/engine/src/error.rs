@@ -100,7 +100,7 @@ pub enum EngineError {
         /// The segment it reads.
         needs: String,
     },
-    /// A vector was asked for where there is a map, or the other way round.
+    /// A vector was asked for where there is a map.
     #[snafu(display("failed to read output {output}: it is a {found}"))]
     Kind {
         /// Index of the output.

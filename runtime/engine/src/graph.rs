@@ -77,6 +77,15 @@ pub enum Op {
         /// Distance of squares.
         stride: usize,
     },
+    /// Largest value of the squares of `kernel` pixels a side, `stride` apart, of which `padding` pixels may lie outside and count for nothing.
+    MaxPool {
+        /// Side of a square.
+        kernel: usize,
+        /// Distance of squares.
+        stride: usize,
+        /// Pixels on each side that squares may reach beyond the map.
+        padding: usize,
+    },
     /// Matrix times vector; a map is read as a vector, channel by channel, row by row.
     Linear(Linear),
     /// Maps of one size, channels one behind the other.

@@ -19,6 +19,7 @@
 //! # Ok::<(), meanet_engine::EngineError>(())
 //! ```
 
+mod cost;
 mod error;
 mod graph;
 mod images;
@@ -31,9 +32,11 @@ mod plan;
 mod session;
 mod shape;
 
+pub use cost::Cost;
 pub use error::EngineError;
 pub use graph::{BatchNorm, Conv2d, Graph, Input, Linear, Node, Op, Segment, SegmentId, Shortcut, Source};
 pub use images::Images;
 pub use options::{Isa, Options};
 pub use plan::Plan;
 pub use session::Session;
+pub use shape::Shape;

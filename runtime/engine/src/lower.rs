@@ -1,6 +1,7 @@
 //! From the graph to the steps that run: batch norms folded, activations and residuals part of the step before them.
 
 use crate::graph::{BatchNorm, Conv2d, Graph, Linear, Op, Shortcut, Source};
+use crate::kernel::{Fold, Pool};
 use crate::shape::Shape;
 
 /// What a kernel is told; `weight` is `[out, in/groups, rows, columns]`, `bias` is `[out]`.
@@ -27,10 +28,7 @@ pub(crate) enum Kind {
     Dense(Weights),
     Depthwise(Weights),
     GlobalAvgPool,
-    AvgPool {
-        kernel: usize,
-        stride: usize,
-    },
+    Pool(Pool),
     Concat,
     Shortcut(Shortcut),
 }
@@ -201,10 +199,22 @@ impl Fuser<'_> {
                 }
             }
             Op::GlobalAvgPool => plain(Kind::GlobalAvgPool),
-            Op::AvgPool { kernel, stride } => plain(Kind::AvgPool {
-                kernel: *kernel,
+            Op::AvgPool { kernel, stride } => plain(Kind::Pool(Pool {
+                fold: Fold::Mean,
+                kernel: [*kernel; 2],
                 stride: *stride,
-            }),
+                padding: 0,
+            })),
+            Op::MaxPool {
+                kernel,
+                stride,
+                padding,
+            } => plain(Kind::Pool(Pool {
+                fold: Fold::Max,
+                kernel: [*kernel; 2],
+                stride: *stride,
+                padding: *padding,
+            })),
             Op::Concat => plain(Kind::Concat),
             Op::Shortcut(shortcut) => plain(Kind::Shortcut(*shortcut)),
         }

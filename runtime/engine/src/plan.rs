@@ -6,7 +6,7 @@ use snafu::{OptionExt, ensure};
 use crate::error::{BoundsSnafu, EngineError, MissingIsaSnafu};
 use crate::graph::Graph;
 use crate::kernel::{
-    Average, Cuts, Depthwise, Direct, Home, Kernels, Memory, Normalise, Place, Program, Sizes, Task, Walk,
+    Cuts, Depthwise, Direct, Fold, Home, Kernels, Memory, Normalise, Place, Pool, Program, Sizes, Task, Walk,
     Winograd, Work, best_group, step,
 };
 use crate::layout::{keep_vectors, lay_out};
@@ -175,14 +175,13 @@ impl Builder<'_> {
                     output.width,
                 ))
             }
-            Kind::GlobalAvgPool => Work::Average(Average {
+            Kind::GlobalAvgPool => Work::Pool(Pool {
+                fold: Fold::Mean,
                 kernel: [input.height, input.width],
                 stride: 1,
+                padding: 0,
             }),
-            Kind::AvgPool { kernel, stride } => Work::Average(Average {
-                kernel: [*kernel; 2],
-                stride: *stride,
-            }),
+            Kind::Pool(pool) => Work::Pool(*pool),
             Kind::Concat => Work::Concat,
             Kind::Shortcut(shortcut) => Work::Shortcut(*shortcut),
         };
@@ -192,6 +191,7 @@ impl Builder<'_> {
             residual: step.residual,
             output: step.output,
             clamp: step.clamp,
+            labour: labour(&step.kind, input, output),
         }
     }
 
@@ -255,6 +255,17 @@ impl Builder<'_> {
             bias: self.packer.bias(weights),
             cuts: Cuts::new(self.kernels, weights.stride, widths),
         })
+    }
+}
+
+/// Multiplications for an image; what only moves numbers takes about one for each.
+fn labour(kind: &Kind, input: &Place, output: &Place) -> usize {
+    let values = |place: &Place| place.channels * place.height * place.width;
+    match kind {
+        Kind::Dense(weights) | Kind::Depthwise(weights) => {
+            weights.weight.len() * output.height * output.width
+        }
+        _ => values(input).max(values(output)),
     }
 }
 

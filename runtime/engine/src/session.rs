@@ -81,23 +81,20 @@ impl Session {
         let Shape::Vector(length) = shape else {
             return KindSnafu {
                 output,
-                found: "map; read it with `map`",
+                found: "map; copy it with `read`",
             }
             .fail();
         };
         Ok(&self.buffers.kept()[place.offset + row * place.image..][..length])
     }
 
-    /// Shape of an output: channels, height and width of a map, or one length.
-    pub fn shape(&self, segment: SegmentId, output: usize) -> Result<Vec<usize>, EngineError> {
-        Ok(match self.declared(segment, output)?.1 {
-            Shape::Map(shape) => shape.to_vec(),
-            Shape::Vector(length) => vec![length],
-        })
+    /// Shape of an output.
+    pub fn shape(&self, segment: SegmentId, output: usize) -> Result<Shape, EngineError> {
+        Ok(self.declared(segment, output)?.1)
     }
 
-    /// Copies a map that a segment has put out for an image of the batch, as `[channels, height, width]`.
-    pub fn map(
+    /// Copies what a segment has put out for an image of the batch: a vector, or a map as `[channels, height, width]`.
+    pub fn read(
         &self,
         segment: SegmentId,
         output: usize,
@@ -105,14 +102,8 @@ impl Session {
         to: &mut [f32],
     ) -> Result<(), EngineError> {
         let (place, shape) = self.output(segment, output, row)?;
-        let Shape::Map([channels, height, width]) = shape else {
-            return KindSnafu {
-                output,
-                found: "vector; read it with `vector`",
-            }
-            .fail();
-        };
-        let expected = channels * height * width;
+        let [_, height, width] = shape.as_map();
+        let expected = shape.values();
         ensure!(
             to.len() == expected,
             PixelsSnafu {
@@ -128,6 +119,50 @@ impl Session {
             let pixel = (y + place.border) * place.row + (x + place.border) * lanes;
             *value = from[channel / lanes * place.block + pixel + channel % lanes];
         }
+        Ok(())
+    }
+
+    /// Appends all that a segment has put out for an image of the batch, for [`Session::restore`] of a session of the same plan.
+    pub fn save(&self, segment: SegmentId, row: usize, to: &mut Vec<f32>) -> Result<(), EngineError> {
+        let count = self.segment(segment)?.outputs.len();
+        for output in 0..count {
+            let (place, _) = self.output(segment, output, row)?;
+            to.extend_from_slice(&self.buffers.kept()[place.offset + row * place.image..][..place.image]);
+        }
+        Ok(())
+    }
+
+    /// Takes what [`Session::save`] gave as what the segment has put out for an image of the batch.
+    pub fn restore(&mut self, segment: SegmentId, row: usize, from: &[f32]) -> Result<(), EngineError> {
+        let max_batch = self.seen.len();
+        ensure!(
+            row < max_batch,
+            IndexSnafu {
+                what: "image",
+                index: row,
+                count: max_batch
+            }
+        );
+        self.segment(segment)?;
+        let (program, outputs) = (&self.program, &self.outline.segments[segment.0].outputs);
+        let places = || outputs.iter().map(|(place, _)| &program.places()[*place]);
+        let expected = places().map(|place| place.image).sum();
+        ensure!(
+            from.len() == expected,
+            PixelsSnafu {
+                count: 1_usize,
+                values: from.len(),
+                expected
+            }
+        );
+        let mut rest = from;
+        for place in places() {
+            let (values, behind) = rest.split_at(place.image);
+            self.buffers.kept_mut()[place.offset + row * place.image..][..place.image]
+                .copy_from_slice(values);
+            rest = behind;
+        }
+        self.done[segment.0][row] = true;
         Ok(())
     }
 

@@ -10,7 +10,7 @@ const MAX_VALUES: usize = 1 << 26;
 
 /// Shape of a value of one image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shape {
+pub enum Shape {
     /// Channels, height, width.
     Map([usize; 3]),
     /// Length.
@@ -18,12 +18,19 @@ pub(crate) enum Shape {
 }
 
 impl Shape {
-    /// A vector is a map of 1×1.
-    pub(crate) fn as_map(self) -> [usize; 3] {
+    /// Channels, height, width; a vector is a map of 1×1.
+    #[must_use]
+    pub fn as_map(self) -> [usize; 3] {
         match self {
             Self::Map(shape) => shape,
             Self::Vector(length) => [length, 1, 1],
         }
+    }
+
+    /// Numbers of a value.
+    #[must_use]
+    pub fn values(self) -> usize {
+        self.as_map().iter().product()
     }
 
     pub(crate) fn is_vector(self) -> bool {
@@ -150,6 +157,7 @@ fn name(op: &Op) -> &'static str {
         Op::Add => "add",
         Op::GlobalAvgPool => "global average pool",
         Op::AvgPool { .. } => "average pool",
+        Op::MaxPool { .. } => "max pool",
         Op::Linear(_) => "linear",
         Op::Concat => "concat",
         Op::Shortcut(_) => "shortcut",
@@ -183,6 +191,15 @@ fn shape(op: &Op, inputs: &[Shape]) -> Result<Shape, String> {
         Op::AvgPool { kernel, stride } => {
             let [channels, height, width] = map()?;
             let side = |length| window(length, *kernel, *stride, 0);
+            Ok(Shape::Map([channels, side(height)?, side(width)?]))
+        }
+        Op::MaxPool {
+            kernel,
+            stride,
+            padding,
+        } => {
+            let [channels, height, width] = map()?;
+            let side = |length| window(length, *kernel, *stride, *padding);
             Ok(Shape::Map([channels, side(height)?, side(width)?]))
         }
         Op::Linear(linear) => linear_shape(linear, first),

@@ -65,6 +65,15 @@ impl Judged {
         }
     }
 
+    /// Whether the answer is right that it leaves with.
+    #[must_use]
+    pub fn right(&self, offload_above: f32, extension_offload_above: Option<f32>) -> bool {
+        match self.exit(offload_above, extension_offload_above) {
+            Exit::Cloud => self.cloud_right == Some(true),
+            Exit::Main | Exit::Extension => self.edge_right,
+        }
+    }
+
     /// Whether the extension runs.
     #[must_use]
     pub fn extends(&self, offload_above: f32) -> bool {

@@ -7,6 +7,7 @@ pub mod choose;
 mod curve;
 mod energy;
 mod hard;
+mod interval;
 mod judge;
 mod outputs;
 pub mod ranking;
@@ -20,6 +21,7 @@ mod tally;
 pub use curve::{Point, at, curve};
 pub use energy::{Costs, EdgeEnergy, EnergyProfile, ProfileError, Spent, Uplink};
 pub use hard::{HardClasses, HardClassesError};
+pub use interval::{Difference, Proportion};
 pub use judge::{Judged, Ranking, judge};
 pub use outputs::{EvaluateError, ExitReport, Outputs, Report, by_entropy};
 pub use route::{

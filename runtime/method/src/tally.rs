@@ -45,10 +45,7 @@ impl Tally {
     /// Adds one image.
     pub(crate) fn add(&mut self, one: &Judged, offload_above: f32, extension_offload_above: Option<f32>) {
         let exit = one.exit(offload_above, extension_offload_above);
-        let right = match exit {
-            Exit::Cloud => one.cloud_right == Some(true),
-            Exit::Main | Exit::Extension => one.edge_right,
-        };
+        let right = one.right(offload_above, extension_offload_above);
         self.images += 1;
         self.extended += usize::from(one.extends(offload_above));
         self.missed += usize::from(exit != Exit::Cloud && !right && one.cloud_right == Some(true));

@@ -1,4 +1,4 @@
-use burn::tensor::{Device, Tensor};
+use meanet_engine as engine;
 use snafu::{Snafu, ensure};
 
 use crate::input::InputSpec;
@@ -141,8 +141,8 @@ impl ImageBatch {
         3 * self.height * self.width
     }
 
-    /// Normalised for a network that takes `spec`.
-    pub(crate) fn tensor(&self, spec: &InputSpec, device: &Device) -> Result<Tensor<4>, ImageError> {
+    /// Refuses another size than `spec` says.
+    pub(crate) fn fits(&self, spec: &InputSpec) -> Result<(), ImageError> {
         ensure!(
             (self.height, self.width) == (spec.height, spec.width),
             SizeSnafu {
@@ -152,11 +152,15 @@ impl ImageBatch {
                 expected_width: spec.width
             }
         );
-        let values = match &self.pixels {
-            Pixels::Bytes(pixels) => pixels.iter().map(|&v| f32::from(v)).collect(),
-            Pixels::Floats(pixels) => pixels.clone(),
-        };
-        Ok(spec.tensor(values, [self.height, self.width], device))
+        Ok(())
+    }
+
+    /// As the engine takes them.
+    pub(crate) fn images(&self) -> engine::Images<'_> {
+        match &self.pixels {
+            Pixels::Bytes(pixels) => engine::Images::Bytes(pixels),
+            Pixels::Floats(pixels) => engine::Images::Floats(pixels),
+        }
     }
 }
 

@@ -5,12 +5,15 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Initializer, PaddingConfig2d};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
+use meanet_engine::{Op, Source};
 
-/// A convolution and its batch norm; folded into one for inference, where the norm is gone and the convolution has a bias.
+use crate::lower::{Draft, LowerError};
+
+/// A convolution and its batch norm.
 #[derive(Module, Debug)]
 pub(crate) struct ConvNorm {
     conv: Conv2d,
-    norm: Option<BatchNorm>,
+    norm: BatchNorm,
 }
 
 impl ConvNorm {
@@ -28,38 +31,19 @@ impl ConvNorm {
             .init(device);
         Self {
             conv,
-            norm: Some(BatchNormConfig::new(channels[1]).init(device)),
+            norm: BatchNormConfig::new(channels[1]).init(device),
         }
     }
 
     /// `[n, in, h, w]` → `[n, out, h/stride, w/stride]`
     pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let x = self.conv.forward(x);
-        match &self.norm {
-            Some(norm) => norm.forward(x),
-            None => x,
-        }
+        self.norm.forward(self.conv.forward(x))
     }
 
-    /// The same function with the norm's running statistics folded into the convolution.
-    pub(crate) fn fold(mut self) -> Self {
-        let Some(norm) = self.norm.take() else { return self };
-        let variance = norm.running_var.value_sync();
-        let mean = norm.running_mean.value_sync();
-        let scale = norm.gamma.val() / (variance + norm.epsilon).sqrt();
-        let bias = norm.beta.val() - mean * scale.clone();
-        let [out] = scale.dims();
-        let weight = self.conv.weight.val() * scale.reshape([out, 1, 1, 1]);
-        self.conv.weight = burn::module::Param::from_tensor(weight);
-        self.conv.bias = Some(burn::module::Param::from_tensor(bias));
-        self
-    }
-
-    /// Multiply-accumulates for an input of `side`×`side`, and the side of the output.
-    pub(crate) fn macs(&self, side: usize) -> (usize, usize) {
-        let [out, input, kh, kw] = self.conv.weight.dims();
-        let side = side.div_ceil(self.conv.stride[0]);
-        (out * input * kh * kw * side * side, side)
+    /// [`Self::forward`] as nodes.
+    pub(crate) fn lower(&self, draft: &mut Draft, from: Source) -> Result<Source, LowerError> {
+        let x = draft.conv(&self.conv, from)?;
+        draft.norm(&self.norm, x)
     }
 }
 
@@ -91,18 +75,16 @@ impl BasicBlock {
         relu(self.second.forward(x) + shortcut)
     }
 
-    pub(crate) fn fold(self) -> Self {
-        Self {
-            first: self.first.fold(),
-            second: self.second.fold(),
-            shortcut: self.shortcut.map(ConvNorm::fold),
-        }
-    }
-
-    pub(crate) fn macs(&self, side: usize) -> (usize, usize) {
-        let shortcut = self.shortcut.as_ref().map_or(0, |s| s.macs(side).0);
-        let (first, side) = self.first.macs(side);
-        let (second, side) = self.second.macs(side);
-        (shortcut + first + second, side)
+    /// [`Self::forward`] as nodes.
+    pub(crate) fn lower(&self, draft: &mut Draft, from: Source) -> Result<Source, LowerError> {
+        let shortcut = match &self.shortcut {
+            Some(shortcut) => shortcut.lower(draft, from)?,
+            None => from,
+        };
+        let x = self.first.lower(draft, from)?;
+        let x = draft.relu(x);
+        let x = self.second.lower(draft, x)?;
+        let x = draft.op(Op::Add, [x, shortcut]);
+        Ok(draft.relu(x))
     }
 }

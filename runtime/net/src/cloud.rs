@@ -1,41 +1,47 @@
-use burn::module::Module;
 use burn::tensor::Device;
-use snafu::ensure;
+use snafu::ResultExt;
 
 use crate::batch::ImageBatch;
 use crate::card::{Block, Card};
-use crate::edge::{Cost, InferError, open, rows, statistics};
+use crate::edge::{Cost, ImageSnafu, InferError, open};
 use crate::input::InputSpec;
+use crate::lower::{CloudGraph, Compute, Whole};
 use crate::resnet::ResNet;
-use crate::weights::{WarmUpSnafu, WeightsError, apply};
+use crate::weights::{WeightsError, apply};
 
-/// The cloud's classifier with its batch norms folded.
+/// The cloud's classifier, ready to answer.
 pub struct CloudNetwork {
     card: Card,
-    network: ResNet,
-    cost: Cost,
-    device: Device,
+    network: Whole,
+}
+
+impl CloudGraph {
+    /// Checks the blob of a cloud's network and says what it computes.
+    pub fn of_blob(blob: &[u8]) -> Result<Self, WeightsError> {
+        let (card, network) = read(blob)?;
+        Ok(Self::new(&card.input, &network)?)
+    }
+}
+
+/// Card and module of a blob.
+fn read(blob: &[u8]) -> Result<(Card, ResNet), WeightsError> {
+    let (card, tensors) = open(blob, Block::Cloud)?;
+    let mut network = ResNet::new(card.backbone, card.classes, &Device::flex());
+    apply(&mut network, &format!("{} of the cloud", card.backbone), tensors)?;
+    Ok((card, network))
 }
 
 impl CloudNetwork {
-    /// Checks the blob, loads it and tries it once.
+    /// [`Self::load_for`] all processors.
     pub fn load(blob: &[u8]) -> Result<Self, WeightsError> {
-        let device = Device::flex();
-        let (card, tensors) = open(blob, Block::Cloud)?;
-        let mut network = ResNet::new(card.backbone, card.classes, &device);
-        apply(&mut network, &format!("{} of the cloud", card.backbone), tensors)?;
-        let cost = Cost {
-            parameters: network.num_params() - statistics(&network),
-            macs: network.macs(card.input.height),
-        };
-        let cloud = Self {
-            card,
-            network: network.fold(),
-            cost,
-            device,
-        };
-        cloud.warm_up()?;
-        Ok(cloud)
+        Self::load_for(blob, Compute::default())
+    }
+
+    /// Checks the blob, plans its network for `compute`, and compares the plan with the burn module on a few images.
+    pub fn load_for(blob: &[u8], compute: Compute) -> Result<Self, WeightsError> {
+        let (card, network) = read(blob)?;
+        let network = Whole::new("cloud's network", &card.input, &network, compute)?;
+        Ok(Self { card, network })
     }
 
     /// What it takes.
@@ -59,29 +65,12 @@ impl CloudNetwork {
     /// Parameters and multiply-accumulates.
     #[must_use]
     pub fn cost(&self) -> Cost {
-        self.cost
+        self.network.cost()
     }
 
     /// Before softmax, `[n][classes]`.
     pub fn logits(&self, images: &ImageBatch) -> Result<Vec<Vec<f32>>, InferError> {
-        let images = images
-            .tensor(&self.card.input, &self.device)
-            .map_err(|source| InferError::Image { source })?;
-        rows(self.network.logits(self.network.features(images)))
-    }
-
-    fn warm_up(&self) -> Result<(), WeightsError> {
-        let InputSpec { height, width, .. } = self.card.input;
-        let fail = |reason: String| WeightsError::WarmUp { reason };
-        let images = ImageBatch::from_bytes(height, width, vec![127; 3 * height * width])
-            .map_err(|e| fail(e.to_string()))?;
-        let logits = self.logits(&images).map_err(|e| fail(e.to_string()))?;
-        ensure!(
-            logits.iter().flatten().all(|v| v.is_finite()),
-            WarmUpSnafu {
-                reason: "a grey image gave logits that are not finite"
-            }
-        );
-        Ok(())
+        images.fits(&self.card.input).context(ImageSnafu)?;
+        Ok(self.network.logits(images.images())?)
     }
 }

@@ -1,18 +1,18 @@
 //! The network of an edge, ready to answer.
 
-use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+mod modules;
+
+use meanet_engine::{EngineError, Graph, SegmentId};
 use serde::{Deserialize, Serialize};
-use snafu::{ResultExt, Snafu, ensure};
+use snafu::{ResultExt, Snafu};
 
 use crate::batch::{ImageBatch, ImageError};
-use crate::card::{Block, Card};
-use crate::extend::{Adaptive, Extension};
+use crate::card::Card;
 use crate::input::InputSpec;
-use crate::resnet::ResNet;
-use crate::weights::{
-    BaseSnafu, MetadataSnafu, WarmUpSnafu, WeightsError, apply, decode, digest, tensors_of,
-};
+use crate::lower::{Compute, EdgeGraph, LOGITS, PlanError, Runner};
+use crate::weights::WeightsError;
+use modules::Modules;
+pub(crate) use modules::open;
 
 /// The blobs of one edge network.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +27,7 @@ pub struct EdgeBlobs<'a> {
 
 /// Why images got no answer.
 #[derive(Debug, Snafu)]
+#[snafu(visibility(pub(crate)))]
 #[non_exhaustive]
 pub enum InferError {
     /// The images do not fit.
@@ -43,31 +44,44 @@ pub enum InferError {
         /// Rows of the pass.
         rows: usize,
     },
-    /// The tensor library gave something unexpected.
-    #[snafu(display("failed to run the network: {reason}"))]
+    /// The engine did not run the network.
+    #[snafu(display("failed to run the network: {source}"))]
     Run {
-        /// What.
-        reason: String,
+        /// Why.
+        source: EngineError,
     },
 }
 
-/// Main, adaptive and extension block with their batch norms folded. Runs on the calling thread's CPU.
+impl From<EngineError> for InferError {
+    fn from(source: EngineError) -> Self {
+        Self::Run { source }
+    }
+}
+
+/// Main, adaptive and extension block, planned for this machine. Each call computes on the caller's thread and those of a session
+/// that nobody else has meanwhile.
 pub struct EdgeNetwork {
     card: Card,
     outputs: Vec<u32>,
     adds_to_main: bool,
-    main: ResNet,
-    adaptive: Adaptive,
-    extension: Extension,
     cost: EdgeCost,
-    device: Device,
+    segments: Segments,
+    runner: Runner,
+}
+
+#[derive(Clone, Copy)]
+struct Segments {
+    main: SegmentId,
+    adaptive: SegmentId,
+    extension: SegmentId,
 }
 
 /// What the main block found, kept for the extension.
 pub struct MainPass {
     /// Before softmax, `[n][classes]`.
     pub logits: Vec<Vec<f32>>,
-    features: Tensor<4>,
+    /// What a session saved of each image, one behind the other.
+    saved: Vec<f32>,
 }
 
 /// Parameters and multiply-accumulates of one block, for one image.
@@ -90,77 +104,42 @@ pub struct EdgeCost {
     pub extension: Cost,
 }
 
+impl EdgeGraph {
+    /// Checks the blobs of an edge network and says what they compute.
+    pub fn of_blobs(blobs: EdgeBlobs<'_>) -> Result<Self, WeightsError> {
+        Modules::read(blobs)?.graph()
+    }
+}
+
 impl EdgeNetwork {
-    /// Checks that the blobs are what they should be and belong together, loads them and tries them once.
+    /// [`Self::load_for`] all processors.
     pub fn load(blobs: EdgeBlobs<'_>) -> Result<Self, WeightsError> {
-        let device = Device::flex();
-        let (card, main_tensors) = open(blobs.main, Block::Main)?;
-        let (adaptive_card, adaptive_tensors) = open(blobs.adaptive, Block::Adaptive)?;
-        let (extension_card, extension_tensors) = open(blobs.extension, Block::Extension)?;
-        let base = digest(blobs.main);
-        for other in [&adaptive_card, &extension_card] {
-            ensure!(
-                other.base.as_deref() == Some(&base),
-                BaseSnafu {
-                    reason: format!(
-                        "{:?} block was trained on the features of main block {}, not of {base}; retrain it on this one",
-                        other.block,
-                        other.base.as_deref().unwrap_or("(none)")
-                    )
-                }
-            );
-        }
-        let with = digest(blobs.adaptive);
-        ensure!(
-            extension_card.adaptive.as_deref() == Some(&with),
-            BaseSnafu {
-                reason: format!(
-                    "the extension block was not trained with adaptive block {with}; use blocks of one run"
-                )
-            }
-        );
-        let outputs = outputs(&extension_card)?;
-        let mut main = ResNet::new(card.backbone, card.classes, &device);
-        apply(&mut main, &format!("{} main block", card.backbone), main_tensors)?;
-        let mut adaptive = Adaptive::new(card.backbone, &device);
-        apply(
-            &mut adaptive,
-            &format!("{} adaptive block", card.backbone),
-            adaptive_tensors,
-        )?;
-        let mut extension = Extension::new(card.backbone, outputs.len(), &device);
-        apply(
-            &mut extension,
-            &format!("{} extension block", card.backbone),
-            extension_tensors,
-        )?;
-        let side = card.input.height;
-        let cost = EdgeCost {
-            main: Cost {
-                parameters: main.num_params() - statistics(&main),
-                macs: main.macs(side),
+        Self::load_for(blobs, Compute::default())
+    }
+
+    /// Checks that the blobs are what they should be and belong together, plans their network for `compute`, and compares the
+    /// plan with the burn modules on a few images. The modules are gone afterwards.
+    pub fn load_for(blobs: EdgeBlobs<'_>, compute: Compute) -> Result<Self, WeightsError> {
+        let modules = Modules::read(blobs)?;
+        let graph = modules.graph()?;
+        let costs = cost_of(&graph.graph)?;
+        let runner = modules.plan(&graph, compute)?;
+        Ok(Self {
+            card: modules.card,
+            outputs: modules.outputs,
+            adds_to_main: modules.adds_to_main,
+            cost: EdgeCost {
+                main: costs[graph.main.0],
+                adaptive: costs[graph.adaptive.0],
+                extension: costs[graph.extension.0],
             },
-            adaptive: Cost {
-                parameters: adaptive.num_params() - statistics(&adaptive),
-                macs: adaptive.macs(side),
+            segments: Segments {
+                main: graph.main,
+                adaptive: graph.adaptive,
+                extension: graph.extension,
             },
-            extension: Cost {
-                parameters: extension.num_params() - statistics(&extension),
-                macs: extension.macs(side / 4),
-            },
-        };
-        let network = Self {
-            card,
-            outputs,
-            adds_to_main: extension_card.adds_to_main,
-            main: main.fold(),
-            adaptive: adaptive.fold(),
-            extension: extension.fold(),
-            cost,
-            device,
-        };
-        network.warm_up()?;
-        Ok(network)
+            runner,
+        })
     }
 
     /// What it takes.
@@ -195,13 +174,24 @@ impl EdgeNetwork {
 
     /// Runs the main block.
     pub fn main(&self, images: &ImageBatch) -> Result<MainPass, InferError> {
-        let features = self.main.features(
-            images
-                .tensor(&self.card.input, &self.device)
-                .context(ImageSnafu)?,
-        );
-        let logits = rows(self.main.logits(features.clone()))?;
-        Ok(MainPass { logits, features })
+        images.fits(&self.card.input).context(ImageSnafu)?;
+        let (main, pixels) = (self.segments.main, self.card.input.values());
+        let mut pass = MainPass {
+            logits: Vec::with_capacity(images.len()),
+            saved: Vec::new(),
+        };
+        self.runner.run(|session| {
+            for batch in images.images().chunks(pixels * self.runner.max_batch()) {
+                let count = batch.len() / pixels;
+                session.run(main, batch, count)?;
+                for row in 0..count {
+                    pass.logits.push(session.vector(main, LOGITS, row)?.to_vec());
+                    session.save(main, row, &mut pass.saved)?;
+                }
+            }
+            Ok(())
+        })?;
+        Ok(pass)
     }
 
     /// Runs adaptive and extension block on the `chosen` rows of a pass; `images` are those of the pass. Logits over the
@@ -216,30 +206,29 @@ impl EdgeNetwork {
         if let Some(&row) = chosen.iter().find(|&&row| row >= count) {
             return RowSnafu { row, rows: count }.fail();
         }
-        if chosen.is_empty() {
-            return Ok(Vec::new());
-        }
-        let all = chosen.len() == count && chosen.iter().enumerate().all(|(i, &row)| i == row);
-        let (images, features) = if all {
-            (
-                images
-                    .tensor(&self.card.input, &self.device)
-                    .context(ImageSnafu)?,
-                pass.features.clone(),
-            )
-        } else {
-            let indices: Vec<i64> = chosen
-                .iter()
-                .map(|&row| i64::try_from(row).unwrap_or(i64::MAX))
-                .collect();
-            let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [chosen.len()]), &self.device);
-            let images = images
-                .select(chosen)
-                .tensor(&self.card.input, &self.device)
-                .context(ImageSnafu)?;
-            (images, pass.features.clone().select(0, indices))
-        };
-        let mut logits = rows(self.extension.forward(features, self.adaptive.forward(images)))?;
+        images.fits(&self.card.input).context(ImageSnafu)?;
+        let Segments {
+            main,
+            adaptive,
+            extension,
+        } = self.segments;
+        let each = pass.saved.len() / pass.logits.len().max(1);
+        let mut logits = Vec::with_capacity(chosen.len());
+        self.runner.run(|session| {
+            for chosen in chosen.chunks(self.runner.max_batch()) {
+                let count = chosen.len();
+                for (place, row) in chosen.iter().enumerate() {
+                    session.restore(main, place, &pass.saved[row * each..][..each])?;
+                }
+                let images = images.select(chosen);
+                session.run(adaptive, images.images(), count)?;
+                session.run(extension, images.images(), count)?;
+                for place in 0..count {
+                    logits.push(session.vector(extension, 0, place)?.to_vec());
+                }
+            }
+            Ok(())
+        })?;
         if self.adds_to_main {
             for (row, logits) in chosen.iter().zip(&mut logits) {
                 for (class, logit) in self.outputs.iter().zip(logits) {
@@ -249,106 +238,14 @@ impl EdgeNetwork {
         }
         Ok(logits)
     }
-
-    fn warm_up(&self) -> Result<(), WeightsError> {
-        let InputSpec { height, width, .. } = self.card.input;
-        let fail = |reason: String| WeightsError::WarmUp { reason };
-        let images = ImageBatch::from_bytes(height, width, vec![127; 3 * height * width])
-            .map_err(|e| fail(e.to_string()))?;
-        let pass = self.main(&images).map_err(|e| fail(e.to_string()))?;
-        let extended = self
-            .extension(&pass, &images, &[0])
-            .map_err(|e| fail(e.to_string()))?;
-        ensure!(
-            pass.logits
-                .iter()
-                .chain(&extended)
-                .flatten()
-                .all(|v| v.is_finite()),
-            WarmUpSnafu {
-                reason: "a grey image gave logits that are not finite"
-            }
-        );
-        Ok(())
-    }
 }
 
-/// The card and tensors of a blob that has to be `block`.
-pub(crate) fn open(bytes: &[u8], block: Block) -> Result<(Card, crate::weights::Tensors), WeightsError> {
-    let (card, tensors) = decode(bytes)?;
-    ensure!(
-        card.block == block,
-        MetadataSnafu {
-            reason: format!(
-                "the blob is a {:?} block where a {block:?} block belongs",
-                card.block
-            )
-        }
-    );
-    ensure!(
-        (1..=100_000).contains(&card.classes),
-        MetadataSnafu {
-            reason: format!("it says {} classes; 1 to 100000 are possible", card.classes)
-        }
-    );
-    let InputSpec { height, width, .. } = card.input;
-    ensure!(
-        height == width && (4..=1024).contains(&height) && height.is_multiple_of(4),
-        MetadataSnafu {
-            reason: format!(
-                "it says images of {height}×{width}; squares of 4 to 1024, divisible by 4, are possible"
-            )
-        }
-    );
-    ensure!(
-        card.input.std.iter().all(|s| s.is_finite() && *s > 0.0)
-            && card.input.mean.iter().all(|m| m.is_finite()),
-        MetadataSnafu {
-            reason: "its normalisation has a standard deviation that is not positive"
-        }
-    );
-    Ok((card, tensors))
-}
-
-pub(crate) fn outputs(card: &Card) -> Result<Vec<u32>, WeightsError> {
-    let outputs = card.outputs.clone().unwrap_or_default();
-    ensure!(
-        !outputs.is_empty(),
-        MetadataSnafu {
-            reason: "the extension block does not name the classes of its outputs"
-        }
-    );
-    ensure!(
-        outputs.is_sorted_by(|a, b| a < b) && outputs.iter().all(|&c| (c as usize) < card.classes),
-        MetadataSnafu {
-            reason: format!(
-                "the classes of its outputs are not ascending and below {}",
-                card.classes
-            )
-        }
-    );
-    Ok(outputs)
-}
-
-/// Values that batch norms keep but do not train.
-pub(crate) fn statistics<M: burn::store::ModuleSnapshot>(module: &M) -> usize {
-    tensors_of(module).map_or(0, |tensors| {
-        tensors
-            .iter()
-            .filter(|(key, _)| key.contains(".running_"))
-            .map(|(_, values)| values.data.len())
-            .sum()
-    })
-}
-
-/// `[n, c]` → n rows of c values.
-pub(crate) fn rows(tensor: Tensor<2>) -> Result<Vec<Vec<f32>>, InferError> {
-    let [_, columns] = tensor.dims();
-    let values = tensor
-        .into_data()
-        .try_to_vec::<f32>()
-        .map_err(|e| InferError::Run {
-            reason: format!("{e:?}"),
-        })?;
-    Ok(values.chunks_exact(columns.max(1)).map(<[f32]>::to_vec).collect())
+/// Costs of the segments of a graph.
+pub(crate) fn cost_of(graph: &Graph) -> Result<Vec<Cost>, PlanError> {
+    let costs = graph.costs().map_err(|source| PlanError::Compile { source })?;
+    let cost = |cost: meanet_engine::Cost| Cost {
+        parameters: cost.parameters,
+        macs: cost.macs,
+    };
+    Ok(costs.into_iter().map(cost).collect())
 }

@@ -5,10 +5,12 @@ use burn::module::Module;
 use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
+use meanet_engine::Source;
 
 use crate::backbone::Backbone;
 use crate::blocks::{BasicBlock, ConvNorm};
-use crate::resnet::{head_macs, pool};
+use crate::lower::{Draft, LowerError};
+use crate::resnet::pool;
 
 /// Looks at the raw input again: a stem and one block a stage.
 #[derive(Module, Debug)]
@@ -36,21 +38,11 @@ impl Adaptive {
         self.blocks.iter().fold(x, |x, block| block.forward(x))
     }
 
-    pub(crate) fn fold(self) -> Self {
-        Self {
-            stem: self.stem.fold(),
-            blocks: self.blocks.into_iter().map(BasicBlock::fold).collect(),
-        }
-    }
-
-    pub(crate) fn macs(&self, side: usize) -> usize {
-        let (mut total, mut side) = self.stem.macs(side);
-        for block in &self.blocks {
-            let (macs, next) = block.macs(side);
-            total += macs;
-            side = next;
-        }
-        total
+    /// [`Self::forward`] as nodes.
+    pub(crate) fn lower(&self, draft: &mut Draft, from: Source) -> Result<Source, LowerError> {
+        let x = self.stem.lower(draft, from)?;
+        let x = draft.relu(x);
+        self.blocks.iter().try_fold(x, |x, block| block.lower(draft, x))
     }
 }
 
@@ -83,16 +75,13 @@ impl Extension {
         self.head.forward(pool(x))
     }
 
-    pub(crate) fn fold(self) -> Self {
-        Self {
-            blocks: self.blocks.into_iter().map(BasicBlock::fold).collect(),
-            head: self.head,
-        }
-    }
-
-    /// For features of `side`×`side`.
-    pub(crate) fn macs(&self, side: usize) -> usize {
-        self.blocks.iter().map(|b| b.macs(side).0).sum::<usize>() + head_macs(&self.head)
+    /// [`Self::forward`] as nodes; `joined` are main and adaptive features one behind the other.
+    pub(crate) fn lower(&self, draft: &mut Draft, joined: Source) -> Result<Source, LowerError> {
+        let x = self
+            .blocks
+            .iter()
+            .try_fold(joined, |x, block| block.lower(draft, x))?;
+        draft.head(&self.head, x)
     }
 }
 

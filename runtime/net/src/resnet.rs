@@ -4,9 +4,11 @@ use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
+use meanet_engine::Source;
 
 use crate::backbone::Backbone;
 use crate::blocks::{BasicBlock, ConvNorm};
+use crate::lower::{Draft, LowerError};
 
 /// A whole classifier whose last features can be tapped.
 #[derive(Module, Debug)]
@@ -52,28 +54,14 @@ impl ResNet {
         self.head.forward(pool(features))
     }
 
-    /// The same function with all batch norms folded, for inference.
-    pub(crate) fn fold(self) -> Self {
-        Self {
-            stem: self.stem.fold(),
-            stages: self
-                .stages
-                .into_iter()
-                .map(|s| s.into_iter().map(BasicBlock::fold).collect())
-                .collect(),
-            head: self.head,
-        }
-    }
-
-    /// Multiply-accumulates for an input of `side`×`side`.
-    pub(crate) fn macs(&self, side: usize) -> usize {
-        let (mut total, mut side) = self.stem.macs(side);
+    /// [`Self::features`] and [`Self::logits`] as nodes.
+    pub(crate) fn lower(&self, draft: &mut Draft, from: Source) -> Result<[Source; 2], LowerError> {
+        let x = self.stem.lower(draft, from)?;
+        let mut x = draft.relu(x);
         for block in self.stages.iter().flatten() {
-            let (macs, next) = block.macs(side);
-            total += macs;
-            side = next;
+            x = block.lower(draft, x)?;
         }
-        total + head_macs(&self.head)
+        Ok([x, draft.head(&self.head, x)?])
     }
 }
 
@@ -83,8 +71,4 @@ pub(crate) fn pool(x: Tensor<4>) -> Tensor<2> {
     x.reshape([count, channels, height * width])
         .mean_dim(2)
         .reshape([count, channels])
-}
-
-pub(crate) fn head_macs(head: &Linear) -> usize {
-    head.weight.dims().iter().product()
 }

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use snafu::{OptionExt, Snafu, ensure};
 
 use crate::card::Card;
+use crate::lower::{LowerError, PlanError};
 
 /// The one metadata entry; a single one, because safetensors writes several in no fixed order and the bytes are named by
 /// their digest.
@@ -56,12 +57,20 @@ pub enum WeightsError {
         /// Which, and why.
         reason: String,
     },
-    /// The network was loaded and gave no usable answer.
-    #[snafu(display("failed the warm-up inference: {reason}"))]
-    WarmUp {
-        /// What it gave.
-        reason: String,
+    /// The network was loaded and cannot be run, or gives no usable answer.
+    #[snafu(transparent)]
+    Plan {
+        /// Why.
+        source: PlanError,
     },
+}
+
+impl From<LowerError> for WeightsError {
+    fn from(source: LowerError) -> Self {
+        Self::Plan {
+            source: source.into(),
+        }
+    }
 }
 
 /// One tensor, row-major.

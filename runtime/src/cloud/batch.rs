@@ -1,141 +1,199 @@
-//! The thread that computes: gathers what several edges send into one batch.
+//! The threads that compute what several edges sent, in batches that the queue forms.
 
 use std::io;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use meanet_net::{CloudNetwork, ImageBatch};
-use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::oneshot;
+use tracing::error;
 use warp::http::StatusCode;
 
 use super::metrics::Metrics;
-use crate::protocol::ApiError;
+use super::queue::{Item, Queue, Refusal, Settings, Step};
+use crate::protocol::{ApiError, Caller};
 
-/// Requests that wait for the thread at most.
-const QUEUE: usize = 256;
+type Logits = Result<Vec<Vec<f32>>, ApiError>;
 
-type Logits = Result<Vec<Vec<f32>>, String>;
-
-struct Job {
+/// How one request is answered.
+struct Ticket {
     /// `[n, 3, height, width]`
     pixels: Vec<u8>,
-    images: usize,
     reply: oneshot::Sender<Logits>,
 }
 
+/// The network behind its queue. The threads end with it.
 pub(super) struct Batcher {
-    sender: SyncSender<Job>,
-    /// Requests that wait for the thread.
-    waiting: Gauge,
-    thread: JoinHandle<()>,
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    wake: Condvar,
+    network: CloudNetwork,
+    max_batch: usize,
+    metrics: Metrics,
+}
+
+struct State {
+    queue: Queue<Ticket>,
+    ended: bool,
 }
 
 impl Batcher {
-    pub(super) fn start(
-        network: CloudNetwork,
-        max_batch: usize,
-        max_delay: Duration,
-        metrics: &Metrics,
-    ) -> io::Result<Self> {
-        let (sender, receiver) = sync_channel(QUEUE);
-        let counted = metrics.clone();
-        let thread = thread::Builder::new()
-            .name("compute".to_owned())
-            .spawn(move || work(&network, &receiver, max_batch.max(1), max_delay, &counted))?;
-        Ok(Self {
-            sender,
-            waiting: metrics.queue.clone(),
-            thread,
-        })
+    pub(super) fn start(network: CloudNetwork, settings: Settings, metrics: &Metrics) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State {
+                queue: Queue::new(settings),
+                ended: false,
+            }),
+            wake: Condvar::new(),
+            network,
+            max_batch: settings.max_batch.max(1),
+            metrics: metrics.clone(),
+        });
+        let mut batcher = Self {
+            shared,
+            threads: Vec::new(),
+        };
+        for number in 0..settings.workers.max(1) {
+            let shared = Arc::clone(&batcher.shared);
+            let thread = thread::Builder::new()
+                .name(format!("model-{number}"))
+                .spawn(move || shared.work(number))?;
+            batcher.threads.push(thread);
+        }
+        Ok(batcher)
     }
 
     pub(super) fn has_ended(&self) -> bool {
-        self.thread.is_finished()
+        self.threads.iter().any(JoinHandle::is_finished)
     }
 
     /// Logits of `images` images, `[n][classes]`.
-    pub(super) async fn logits(&self, pixels: Vec<u8>, images: usize) -> Result<Vec<Vec<f32>>, ApiError> {
+    ///
+    /// # Errors
+    /// 429 without room, 503 where the answer would be too late for the caller; both at once.
+    pub(super) async fn logits(&self, pixels: Vec<u8>, images: usize, caller: Caller) -> Logits {
         let (reply, answer) = oneshot::channel();
-        self.waiting.inc();
-        self.sender
-            .try_send(Job {
-                pixels,
-                images,
-                reply,
-            })
-            .inspect_err(|_| {
-                self.waiting.dec();
-            })
-            .map_err(|error| match error {
-                TrySendError::Full(_) => {
-                    ApiError::busy("the cloud has as much to compute as it takes: send again later")
-                }
-                TrySendError::Disconnected(_) => ApiError::unavailable("the compute thread has ended"),
-            })?;
-        let internal = |message| ApiError {
-            status: StatusCode::INTERNAL_SERVER_ERROR,
-            message,
+        let item = Item {
+            edge: caller.edge,
+            images,
+            deadline: caller.deadline,
+            ticket: Ticket { pixels, reply },
         };
+        refuse(self.shared.admit(item));
+        self.shared.wake.notify_one();
         answer
             .await
-            .map_err(|_| ApiError::unavailable("the compute thread has ended"))?
-            .map_err(internal)
+            .map_err(|_| ApiError::internal("the computation crashed: see the log of the cloud tier"))?
     }
 }
 
-fn work(
-    network: &CloudNetwork,
-    receiver: &Receiver<Job>,
-    max_batch: usize,
-    max_delay: Duration,
-    metrics: &Metrics,
-) {
-    while let Ok(first) = receiver.recv() {
-        let until = Instant::now() + max_delay;
-        let mut count = first.images;
-        let mut jobs = vec![first];
-        while count < max_batch {
-            match receiver.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(job) => {
-                    count += job.images;
-                    jobs.push(job);
-                }
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
-            }
-        }
-        metrics.queue.dec_by(jobs.len() as i64);
-        // An edge whose patience is over has already answered by itself.
-        jobs.retain(|job| !job.reply.is_closed());
-        answer(network, jobs, max_batch, metrics);
+impl Drop for Batcher {
+    fn drop(&mut self) {
+        self.shared.lock().ended = true;
+        self.shared.wake.notify_all();
     }
 }
 
-fn answer(network: &CloudNetwork, jobs: Vec<Job>, max_batch: usize, metrics: &Metrics) {
-    let input = network.input();
-    let pixels: Vec<u8> = jobs.iter().flat_map(|job| &job.pixels).copied().collect();
-    let mut all = Vec::new();
-    let mut failed = None;
-    for chunk in pixels.chunks(input.values() * max_batch) {
-        metrics.batch.observe((chunk.len() / input.values()) as f64);
-        let logits = ImageBatch::from_bytes(input.height, input.width, chunk.to_vec())
-            .map_err(|e| e.to_string())
-            .and_then(|images| network.logits(&images).map_err(|e| e.to_string()));
-        match logits {
-            Ok(logits) => all.extend(logits),
-            Err(error) => {
-                failed = Some(error);
-                break;
+fn refuse(refused: Vec<(Ticket, Refusal)>) {
+    for (ticket, refusal) in refused {
+        let error = match refusal {
+            Refusal::Full(wait) => {
+                ApiError::busy("the cloud has as much to compute as it takes: send again later")
+                    .again_after(wait)
             }
-        }
-    }
-    let mut rows = all.into_iter();
-    for job in jobs {
-        let result = failed
-            .clone()
-            .map_or_else(|| Ok(rows.by_ref().take(job.images).collect()), Err);
+            Refusal::Late(by) => ApiError::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("the answer would come {by:?} later than the caller waits: send again later, or wait longer"),
+            )
+            .again_after(by),
+        };
         // A receiver that left in the meantime is no error.
-        let _ = job.reply.send(result);
+        let _ = ticket.reply.send(Err(error));
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn admit(&self, item: Item<Ticket>) -> Vec<(Ticket, Refusal)> {
+        let mut state = self.lock();
+        let refused = state.queue.admit(item, Instant::now());
+        self.metrics.queue.set(state.queue.images() as i64);
+        refused
+    }
+
+    fn work(&self, worker: usize) {
+        while let Some(batch) = self.next(worker) {
+            // A crash costs these requests their answer, not the cloud a thread.
+            if catch_unwind(AssertUnwindSafe(|| self.answer(batch))).is_err() {
+                error!("a computation crashed: its requests get an error");
+            }
+            self.lock().queue.done(worker, Instant::now());
+        }
+    }
+
+    /// The next batch of a worker; `None` in the end.
+    fn next(&self, worker: usize) -> Option<Vec<(usize, Ticket)>> {
+        let mut state = self.lock();
+        loop {
+            if state.ended {
+                return None;
+            }
+            let now = Instant::now();
+            let (step, late, left) = state.queue.next(worker, now, |ticket| ticket.reply.is_closed());
+            self.metrics.queue.set(state.queue.images() as i64);
+            self.metrics.cancelled.inc_by(left as u64);
+            refuse(late);
+            state = match step {
+                Step::Batch(batch) => {
+                    // What is left may be enough for another worker.
+                    self.wake.notify_one();
+                    return Some(batch);
+                }
+                Step::Wait(None) => self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Step::Wait(Some(until)) => {
+                    let wait = until.saturating_duration_since(now);
+                    let woken = self.wake.wait_timeout(state, wait);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+
+    fn answer(&self, batch: Vec<(usize, Ticket)>) {
+        let input = self.network.input();
+        let (counts, tickets): (Vec<usize>, Vec<Ticket>) = batch.into_iter().unzip();
+        let pixels: Vec<u8> = tickets.iter().flat_map(|ticket| &ticket.pixels).copied().collect();
+        let mut all = Vec::new();
+        let mut failed = None;
+        for chunk in pixels.chunks(input.values() * self.max_batch) {
+            self.metrics.batch.observe((chunk.len() / input.values()) as f64);
+            let logits = ImageBatch::from_bytes(input.height, input.width, chunk.to_vec())
+                .map_err(|e| e.to_string())
+                .and_then(|images| self.network.logits(&images).map_err(|e| e.to_string()));
+            match logits {
+                Ok(logits) => all.extend(logits),
+                Err(error) => {
+                    failed = Some(ApiError::internal(error));
+                    break;
+                }
+            }
+        }
+        let mut rows = all.into_iter();
+        for (count, ticket) in counts.into_iter().zip(tickets) {
+            let result = failed
+                .clone()
+                .map_or_else(|| Ok(rows.by_ref().take(count).collect()), Err);
+            // A receiver that left in the meantime is no error.
+            let _ = ticket.reply.send(result);
+        }
     }
 }

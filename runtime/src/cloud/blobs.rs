@@ -30,11 +30,13 @@ pub(super) async fn get(blobs: &Blobs, name: &str, range: Option<&str>) -> Resul
     };
     let (start, end) = match range {
         None => (0, size),
-        Some(range) => bounds(range, size).ok_or_else(|| ApiError {
-            status: StatusCode::RANGE_NOT_SATISFIABLE,
-            message: format!(
-                "Range: {range:?} is not within the {size} bytes of the blob; ask for bytes=N- or bytes=N-M"
-            ),
+        Some(range) => bounds(range, size).ok_or_else(|| {
+            ApiError::new(
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                format!(
+                    "Range: {range:?} is not within the {size} bytes of the blob; ask for bytes=N- or bytes=N-M"
+                ),
+            )
         })?,
     };
     let mut file = File::from_std(file);
@@ -59,10 +61,7 @@ pub(super) async fn get(blobs: &Blobs, name: &str, range: Option<&str>) -> Resul
 }
 
 fn broken(error: &dyn std::error::Error) -> ApiError {
-    ApiError {
-        status: StatusCode::INTERNAL_SERVER_ERROR,
-        message: crate::report::words(error),
-    }
+    ApiError::internal(crate::report::words(error))
 }
 
 /// First byte and the one after the last of `bytes=N-` or `bytes=N-M`.

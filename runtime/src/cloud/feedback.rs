@@ -2,10 +2,10 @@
 
 use meanet_net::{ImageBatch, InputSpec};
 use meanet_store::Sample;
-use serde_json::Value;
 
 use super::Cloud;
-use crate::protocol::{ApiError, Body, InferRequest, Kind};
+use crate::protocol::v2::list;
+use crate::protocol::{ApiError, InferRequest, images};
 
 /// Classes that feedback may name where no network says how many there are.
 const MAX_CLASSES: usize = 10_000;
@@ -13,11 +13,11 @@ const MAX_CLASSES: usize = 10_000;
 const MAX_SIDE: usize = 1024;
 
 /// Keeps the images of an inference request with `parameters.labels`, one class an image; gives how many found room.
-pub(super) async fn feedback(cloud: &Cloud, kind: Kind, body: Body) -> Result<usize, ApiError> {
+pub(super) async fn feedback(cloud: &Cloud, request: InferRequest) -> Result<usize, ApiError> {
     let network = cloud.network.as_ref();
     let classes = network.map_or(MAX_CLASSES, |n| n.classes);
     let input = network.map(|n| n.input.clone());
-    let (labels, images, spec) = cloud.aside(move || read(kind, &body, classes, input)).await?;
+    let (labels, images, spec) = cloud.intake.aside(move || read(request, classes, input)).await?;
     let kept = labels.into_iter().enumerate().filter(|&(row, label)| {
         images.bytes(row).is_some_and(|pixels| {
             cloud.samples.offer(Sample {
@@ -37,36 +37,31 @@ pub(super) async fn feedback(cloud: &Cloud, kind: Kind, body: Body) -> Result<us
 
 /// Labels, and images with what they are: those of the network, or of their own shape where there is none.
 fn read(
-    kind: Kind,
-    body: &[u8],
+    request: InferRequest,
     classes: usize,
     input: Option<InputSpec>,
 ) -> Result<(Vec<u32>, ImageBatch, InputSpec), ApiError> {
-    let request = kind.parse(body)?;
     let wrong = || {
         ApiError::malformed(format!(
             "parameters.labels: give one class below {classes} for each image"
         ))
     };
-    let labels = request
+    let labels: Vec<u32> = request
         .parameters
         .get("labels")
-        .and_then(Value::as_array)
-        .ok_or_else(wrong)?;
-    let labels: Vec<u32> = labels
-        .iter()
-        .map(|l| {
-            l.as_u64()
-                .and_then(|l| u32::try_from(l).ok())
-                .filter(|&l| (l as usize) < classes)
-                .ok_or_else(wrong)
+        .and_then(list)
+        .ok_or_else(wrong)?
+        .into_iter()
+        .map(|label| {
+            let known = label.fract() == 0.0 && label >= 0.0 && label < classes as f64;
+            known.then_some(label as u32).ok_or_else(wrong)
         })
         .collect::<Result<_, _>>()?;
     let spec = match input {
         Some(input) => input,
         None => shape(&request)?,
     };
-    let images = kind.images(&request, body, &spec)?;
+    let images = images::batch(request.inputs, &spec)?;
     if images.len() != labels.len() {
         return Err(wrong());
     }

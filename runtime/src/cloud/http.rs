@@ -1,116 +1,34 @@
-//! The cloud's HTTP server.
+//! The cloud's paths beside the protocol's: the store, feedback, and what is counted.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::json;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use warp::Filter;
 use warp::filters::BoxedFilter;
-use warp::reply::{self, Reply, Response};
-use warp::{Filter, Rejection};
+use warp::http::HeaderMap;
+use warp::reply::Response;
 
 use super::feedback::feedback;
-use super::infer::infer;
 use super::{Cloud, blobs};
 use crate::metrics::page;
-use crate::protocol::{
-    ApiError, Kind, Target, model_metadata, recover, server_metadata, target, target_then,
-};
+use crate::protocol::http::{self, answer, json};
+use crate::protocol::{Port, recover};
 
-/// How long requests under way may take once the process is asked to end.
-const DRAIN: Duration = Duration::from_secs(20);
-/// Serves until `token` is cancelled and the requests under way are answered.
-pub(super) async fn serve(listener: TcpListener, cloud: Arc<Cloud>, token: CancellationToken) {
-    let server = warp::serve(routes(cloud))
-        .incoming(listener)
-        .graceful(token.clone().cancelled_owned())
-        .run();
-    let patience = async {
-        token.cancelled().await;
-        tokio::time::sleep(DRAIN).await;
-    };
-    tokio::select! {
-        () = server => {}
-        () = patience => warn!("requests under way did not end within {DRAIN:?}"),
-    }
-}
-
-fn answer(result: Result<Response, ApiError>) -> Result<Response, Rejection> {
-    result.map_err(ApiError::reject)
-}
-
-fn json(value: &impl serde::Serialize) -> Response {
-    reply::json(value).into_response()
-}
-
-fn routes(cloud: Arc<Cloud>) -> BoxedFilter<(impl Reply,)> {
+pub(super) fn routes(port: Port<Cloud>) -> BoxedFilter<(Response,)> {
+    let cloud = Arc::clone(&port.model);
     let with = warp::any().map(move || Arc::clone(&cloud));
-    let server = warp::path!("v2")
-        .and(warp::get())
-        .map(|| json(&server_metadata()));
-    let live = warp::path!("v2" / "health" / "live")
-        .and(warp::get())
-        .map(|| json(&json!({"live": true})));
-    // A store without a network is ready, too: edges fetch blobs from it.
-    let ready = warp::path!("v2" / "health" / "ready")
-        .and(warp::get())
-        .map(|| json(&json!({"ready": true})));
-    let model = target()
-        .and(warp::get())
-        .and(with.clone())
-        .and_then(|target: Target, cloud: Arc<Cloud>| async move { answer(metadata(&target, &cloud)) });
-    let model_ready = target_then("ready").and(warp::get()).and(with.clone()).and_then(
-        |target: Target, cloud: Arc<Cloud>| async move {
-            answer(
-                cloud
-                    .serving(&target)
-                    .map(|_| json(&json!({"name": target.model, "ready": true}))),
-            )
-        },
-    );
-    let body = warp::header::optional::<String>("content-type")
-        .and(warp::header::optional::<u64>("content-length"))
-        .and(warp::body::stream());
-    let infer_route =
-        target_then("infer")
-            .and(warp::post())
-            .and(body)
-            .and(with.clone())
-            .and_then(
-                |target: Target,
-                 content_type: Option<String>,
-                 length: Option<u64>,
-                 stream,
-                 cloud: Arc<Cloud>| async move {
-                    let result = async {
-                        let network = cloud.serving(&target)?;
-                        let kind = Kind::of(content_type.as_deref())?;
-                        let body = cloud.intake.read(length, stream).await?;
-                        infer(&cloud, network, kind, body).await
-                    };
-                    let result = result.await;
-                    if let Err(error) = &result {
-                        cloud.metrics.refused(error.status.as_u16());
-                    }
-                    answer(result.map(|response| json(&response)))
-                },
-            );
     let feedback_route = warp::path!("v1" / "feedback")
         .and(warp::post())
-        .and(body)
+        .and(warp::header::headers_cloned())
+        .and(warp::body::stream())
         .and(with.clone())
-        .and_then(
-            |content_type: Option<String>, length: Option<u64>, stream, cloud: Arc<Cloud>| async move {
-                let result = async {
-                    let kind = Kind::of(content_type.as_deref())?;
-                    let body = cloud.intake.read(length, stream).await?;
-                    feedback(&cloud, kind, body).await
-                };
-                answer(result.await.map(|kept| json(&json!({"kept": kept}))))
-            },
-        );
+        .and_then(|headers: HeaderMap, body, cloud: Arc<Cloud>| async move {
+            let result = async {
+                let (request, _room) = http::read(&cloud.intake, &headers, body).await?;
+                feedback(&cloud, request).await
+            };
+            answer(result.await.map(|kept| json(&json!({"kept": kept}))))
+        });
     let blob = warp::path!("v1" / "blobs" / String)
         .and(warp::get())
         .and(warp::header::optional::<String>("range"))
@@ -124,17 +42,7 @@ fn routes(cloud: Arc<Cloud>) -> BoxedFilter<(impl Reply,)> {
         .and(warp::get())
         .and(with)
         .map(|cloud: Arc<Cloud>| page(&cloud.registry));
-    server
-        .or(live)
-        .unify()
-        .or(ready)
-        .unify()
-        .or(infer_route)
-        .unify()
-        .or(model_ready)
-        .unify()
-        .or(model)
-        .unify()
+    http::routes(port)
         .or(blob)
         .unify()
         .or(feedback_route)
@@ -142,16 +50,6 @@ fn routes(cloud: Arc<Cloud>) -> BoxedFilter<(impl Reply,)> {
         .or(metrics)
         .unify()
         .recover(recover)
+        .unify()
         .boxed()
-}
-
-fn metadata(target: &Target, cloud: &Cloud) -> Result<Response, ApiError> {
-    let network = cloud.serving(target)?;
-    let classes = i64::try_from(network.classes).unwrap_or(-1);
-    Ok(json(&model_metadata(
-        &target.model,
-        &network.digest.to_string(),
-        [3, network.input.height, network.input.width],
-        &[("logits", "FP32", vec![-1, classes])],
-    )))
 }

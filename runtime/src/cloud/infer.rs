@@ -4,73 +4,96 @@ use std::time::Instant;
 
 use meanet_method::softmax;
 use meanet_store::Sample;
-use serde_json::{Map, Value};
 
 use super::{Cloud, MODEL, Network};
-use crate::protocol::{ApiError, Body, Decoded, InferResponse, Kind, Tensor};
+use crate::protocol::v2::list;
+use crate::protocol::{
+    ApiError, Caller, Data, Datatype, Description, InferRequest, InferResponse, Model, Parameters, Target,
+    Tensor, images,
+};
 
-pub(super) async fn infer(
-    cloud: &Cloud,
-    network: &Network,
-    kind: Kind,
-    body: Body,
-) -> Result<InferResponse, ApiError> {
-    let began = Instant::now();
-    let input = network.input.clone();
-    let (id, said, rows) = cloud
-        .aside(move || {
-            let Decoded {
-                id,
-                parameters,
-                images,
-            } = kind.decode(&body, &input)?;
-            let rows: Vec<Vec<u8>> = (0..images.len()).filter_map(|row| images.bytes(row)).collect();
-            Ok((id, parameters, rows))
-        })
-        .await?;
-    let logits = network.batcher.logits(rows.concat(), rows.len()).await?;
-    if logits.len() != rows.len() || logits.iter().flatten().any(|v| !v.is_finite()) {
-        return Err(ApiError::unavailable(
-            "the cloud's network gave no usable answer for these images",
-        ));
+/// Name of the one output.
+const LOGITS: &str = "logits";
+
+impl Model for Cloud {
+    fn ready(&self) -> Result<(), ApiError> {
+        // A store without a network is ready, too: edges fetch blobs from it.
+        Ok(())
     }
-    cloud.metrics.answered(logits.len(), began.elapsed());
-    keep(cloud, network, &said, rows, &logits);
-    let shape = vec![logits.len(), network.classes];
-    let data: Vec<Value> = logits.into_iter().flatten().map(Value::from).collect();
-    Ok(InferResponse {
-        model_name: MODEL.to_owned(),
-        id,
-        parameters: Map::new(),
-        outputs: vec![Tensor::new("logits", "FP32", shape, Value::Array(data))],
-    })
+
+    fn check(&self, target: &Target) -> Result<(), ApiError> {
+        self.serving(target).map(drop)
+    }
+
+    fn describe(&self, target: &Target) -> Result<Description, ApiError> {
+        let network = self.serving(target)?;
+        let classes = i64::try_from(network.classes).unwrap_or(-1);
+        Ok(Description::of_images(
+            &target.model,
+            &network.digest.to_string(),
+            [network.input.height, network.input.width],
+            &[(LOGITS, "FP32", vec![-1, classes])],
+        ))
+    }
+
+    async fn infer(
+        &self,
+        target: &Target,
+        request: InferRequest,
+        caller: Caller,
+    ) -> Result<InferResponse, ApiError> {
+        let began = Instant::now();
+        let network = self.serving(target)?;
+        request.check_outputs(&[LOGITS])?;
+        images::count(&request.inputs)?;
+        let rows = rows(self, network, request.inputs).await?;
+        let logits = network.batcher.logits(rows.concat(), rows.len(), caller).await?;
+        if logits.len() != rows.len() || logits.iter().flatten().any(|v| !v.is_finite()) {
+            return Err(ApiError::unavailable(
+                "the cloud's network gave no usable answer for these images",
+            ));
+        }
+        self.metrics.answered(logits.len(), began.elapsed());
+        keep(self, network, &request.parameters, rows, &logits);
+        let shape = vec![logits.len(), network.classes];
+        let data = Data::F32(logits.into_iter().flatten().collect());
+        Ok(InferResponse {
+            model_name: MODEL.to_owned(),
+            model_version: Some(network.digest.to_string()),
+            id: request.id,
+            parameters: Parameters::new(),
+            outputs: vec![Tensor::new(LOGITS, shape, data)],
+        })
+    }
+
+    fn refused(&self, error: &ApiError) {
+        self.metrics.refused(error.status.as_u16());
+    }
+}
+
+/// The pixels of each image. Files are decoded away from the threads that serve.
+async fn rows(cloud: &Cloud, network: &Network, inputs: Vec<Tensor>) -> Result<Vec<Vec<u8>>, ApiError> {
+    let input = network.input.clone();
+    let files = inputs.iter().any(|input| input.datatype == Datatype::Bytes);
+    let decode = move || {
+        let images = images::batch(inputs, &input)?;
+        Ok((0..images.len()).filter_map(|row| images.bytes(row)).collect())
+    };
+    if files { cloud.intake.aside(decode).await } else { decode() }
 }
 
 /// Offers what an edge sent to the collection. Requests of others, without `edge_labels`, are not kept.
-fn keep(
-    cloud: &Cloud,
-    network: &Network,
-    said: &Map<String, Value>,
-    rows: Vec<Vec<u8>>,
-    logits: &[Vec<f32>],
-) {
-    let list = |name: &str| {
-        said.get(name)
-            .and_then(Value::as_array)
-            .filter(|list| list.len() == rows.len())
-    };
-    let (Some(labels), Some(scores)) = (list("edge_labels"), list("edge_scores")) else {
+fn keep(cloud: &Cloud, network: &Network, said: &Parameters, rows: Vec<Vec<u8>>, logits: &[Vec<f32>]) {
+    let of_images = |name: &str| said.get(name).and_then(list).filter(|list| list.len() == rows.len());
+    let (Some(labels), Some(scores)) = (of_images("edge_labels"), of_images("edge_scores")) else {
         return;
     };
     let of_edge: Vec<(Option<u32>, f32)> = labels
-        .iter()
+        .into_iter()
         .zip(scores)
         .map(|(label, score)| {
-            let label = label
-                .as_u64()
-                .and_then(|l| u32::try_from(l).ok())
-                .filter(|&l| (l as usize) < network.classes);
-            (label, score.as_f64().unwrap_or_default() as f32)
+            let known = label.fract() == 0.0 && label >= 0.0 && label < network.classes as f64;
+            (known.then_some(label as u32), score as f32)
         })
         .collect();
     for ((pixels, logits), (edge_label, edge_score)) in rows.into_iter().zip(logits).zip(of_edge) {

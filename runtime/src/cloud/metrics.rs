@@ -6,10 +6,10 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::metrics::latency;
+use crate::metrics::{latency, sizes};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByStatus {
@@ -24,8 +24,10 @@ pub(super) struct Metrics {
     seconds: Histogram,
     /// Images that were computed together.
     pub(super) batch: Histogram,
-    /// Requests that wait for the compute thread.
+    /// Images that wait for a batch.
     pub(super) queue: Gauge,
+    /// Requests whose sender left before they were computed.
+    pub(super) cancelled: Counter,
     /// Samples on disk, refused by a full queue, and lost to the disk.
     pub(super) kept: Counter,
     pub(super) dropped: Counter,
@@ -39,8 +41,9 @@ impl Metrics {
             answers: Counter::default(),
             refused: Family::default(),
             seconds: latency(),
-            batch: Histogram::new(exponential_buckets(1.0, 2.0, 9)),
+            batch: sizes(),
             queue: Gauge::default(),
+            cancelled: Counter::default(),
             kept: Counter::default(),
             dropped: Counter::default(),
             failed: Counter::default(),
@@ -48,6 +51,11 @@ impl Metrics {
         let mut registry = Registry::with_prefix("meanet_cloud");
         let counters = [
             ("answers", "Images answered", &metrics.answers),
+            (
+                "cancelled_requests",
+                "Requests whose sender left before they were computed",
+                &metrics.cancelled,
+            ),
             ("samples_kept", "Samples written to the store", &metrics.kept),
             (
                 "samples_dropped",
@@ -81,7 +89,7 @@ impl Metrics {
         );
         registry.register(
             "queue_depth",
-            "Requests that wait for the compute thread",
+            "Images that wait for a batch",
             metrics.queue.clone(),
         );
         (metrics, registry)

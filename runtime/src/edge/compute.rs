@@ -1,102 +1,235 @@
-//! The threads that compute. Async code hands work over and waits; a full queue is an answer, not a wait.
+//! The threads that compute. Async code hands work over and waits; where as much waits as is taken, that is an answer.
 
+use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tracing::error;
-use warp::http::StatusCode;
 
-use crate::protocol::ApiError;
+use super::active::Active;
+use super::pass::{Pass, first};
+use super::queue::{Queue, Work};
+use crate::protocol::{ApiError, Tensor};
 
-type Job = Box<dyn FnOnce() + Send>;
+/// Images that are computed together at most. On a processor more of them gain nothing and make the first wait.
+const MAX_BATCH: usize = 16;
+/// Images that wait or are computed at most, for each thread, where nothing else is said.
+pub(super) const ROOM: usize = 64;
 
-/// Jobs that wait for a thread at most, for each thread.
-const QUEUE: usize = 32;
-
+/// Threads, and what waits for them. They end with it.
 pub(super) struct Pool {
-    jobs: SyncSender<Job>,
-    /// Jobs that wait for a thread.
+    shared: Arc<Shared>,
+    /// Images that may still be admitted.
+    admission: Arc<Semaphore>,
+    room: usize,
+}
+
+struct Shared {
+    queues: Mutex<Queues>,
+    wake: Condvar,
+    /// Images that wait for a thread.
     waiting: Gauge,
 }
 
-impl Pool {
-    pub(super) fn start(threads: usize, waiting: Gauge) -> io::Result<Self> {
-        let (jobs, receiver) = sync_channel::<Job>(QUEUE * threads);
-        let receiver = Arc::new(Mutex::new(receiver));
-        for number in 0..threads {
-            let receiver = Arc::clone(&receiver);
-            thread::Builder::new()
-                .name(format!("compute-{number}"))
-                .spawn(move || work(&receiver))?;
-        }
-        Ok(Self { jobs, waiting })
+struct Queues {
+    first: Queue<Ask>,
+    /// What was admitted before, and is computed before what is new, since its clients have waited longest.
+    late: VecDeque<Late>,
+    ended: bool,
+}
+
+/// A request for the first pass.
+struct Ask {
+    active: Arc<Active>,
+    inputs: Vec<Tensor>,
+    images: usize,
+    reply: oneshot::Sender<Result<Pass, ApiError>>,
+    admitted: OwnedSemaphorePermit,
+}
+
+type Late = Box<dyn FnOnce() + Send>;
+
+impl Work for Ask {
+    fn images(&self) -> usize {
+        self.images
     }
 
-    /// Runs `job` on a compute thread, unless nobody waits for it any more when its turn comes.
-    pub(super) async fn run<T: Send + 'static>(
+    fn fits(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.active, &other.active)
+    }
+}
+
+impl Pool {
+    /// Starts the threads; `room` images may wait or be computed at once.
+    pub(super) fn start(threads: usize, room: usize, waiting: Gauge) -> io::Result<Self> {
+        let room = room.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
+        let pool = Self {
+            shared: Arc::new(Shared {
+                queues: Mutex::new(Queues {
+                    first: Queue::new(threads, MAX_BATCH),
+                    late: VecDeque::new(),
+                    ended: false,
+                }),
+                wake: Condvar::new(),
+                waiting,
+            }),
+            admission: Arc::new(Semaphore::new(room)),
+            room,
+        };
+        for number in 0..threads.max(1) {
+            let shared = Arc::clone(&pool.shared);
+            thread::Builder::new()
+                .name(format!("compute-{number}"))
+                .spawn(move || work(&shared))?;
+        }
+        Ok(pool)
+    }
+
+    /// The first pass over the images of a request by `active`, unless nobody waits for it any more when its turn comes.
+    ///
+    /// # Errors
+    /// 429 at once where there is no room; else what is wrong with the images.
+    pub(super) async fn first(
+        &self,
+        active: Arc<Active>,
+        inputs: Vec<Tensor>,
+        images: usize,
+    ) -> Result<Pass, ApiError> {
+        // A request larger than all room takes all of it.
+        let permits = images.clamp(1, self.room) as u32;
+        let admitted = Arc::clone(&self.admission)
+            .try_acquire_many_owned(permits)
+            .map_err(|_| {
+                ApiError::busy(format!(
+                    "as many images wait as are taken, which is {}: send again later",
+                    self.room
+                ))
+            })?;
+        let (reply, answer) = oneshot::channel();
+        self.shared.push(Ask {
+            active,
+            inputs,
+            images,
+            reply,
+            admitted,
+        });
+        self.shared.wake.notify_one();
+        answer.await.map_err(|_| crashed())?
+    }
+
+    /// Runs more work for a request that was admitted before, unless nobody waits for it any more when its turn comes.
+    ///
+    /// # Errors
+    /// When it crashed.
+    pub(super) async fn late<T: Send + 'static>(
         &self,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ApiError> {
         let (reply, answer) = oneshot::channel();
-        let waiting = self.waiting.clone();
-        let job: Job = Box::new(move || {
-            waiting.dec();
+        self.shared.lock().late.push_back(Box::new(move || {
             if !reply.is_closed() {
                 // A receiver that left in the meantime is no error.
                 let _ = reply.send(job());
             }
-        });
-        self.waiting.inc();
-        match self.jobs.try_send(job) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => {
-                self.waiting.dec();
-                return Err(ApiError::busy("all compute threads are busy: send again later"));
-            }
-            Err(TrySendError::Disconnected(_)) => {
-                return Err(ApiError::unavailable(
-                    "the compute threads have ended: the process must be restarted",
-                ));
-            }
-        }
-        answer.await.map_err(|_| ApiError {
-            status: StatusCode::INTERNAL_SERVER_ERROR,
-            message: "the computation crashed: see the log of this edge".to_owned(),
-        })
+        }));
+        self.shared.wake.notify_one();
+        answer.await.map_err(|_| crashed())
     }
 }
 
-fn work(receiver: &Mutex<Receiver<Job>>) {
-    loop {
-        // The lock is held while waiting, not while computing.
-        let job = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        match job {
-            // A crash costs the one request its answer, not the edge a thread.
-            Ok(job) => {
-                if catch_unwind(AssertUnwindSafe(job)).is_err() {
-                    error!("a computation crashed: its request gets an error");
-                }
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.lock().ended = true;
+        self.shared.wake.notify_all();
+    }
+}
+
+fn crashed() -> ApiError {
+    ApiError::internal("the computation crashed: see the log of this edge")
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queues> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, ask: Ask) {
+        let mut queues = self.lock();
+        queues.first.push(ask);
+        self.waiting.set(queues.first.images() as i64);
+    }
+
+    /// What a thread does next; `None` in the end.
+    fn next(&self) -> Option<Job> {
+        let mut queues = self.lock();
+        loop {
+            if let Some(late) = queues.late.pop_front() {
+                return Some(Job::Late(late));
             }
-            Err(_) => return,
+            let batch = queues.first.take();
+            if !batch.is_empty() {
+                self.waiting.set(queues.first.images() as i64);
+                return Some(Job::First(batch));
+            }
+            if queues.ended {
+                return None;
+            }
+            queues = self.wake.wait(queues).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+}
+
+enum Job {
+    First(Vec<Ask>),
+    Late(Late),
+}
+
+fn work(shared: &Shared) {
+    while let Some(job) = shared.next() {
+        // A crash costs these requests their answer, not the edge a thread.
+        if catch_unwind(AssertUnwindSafe(|| run(job))).is_err() {
+            error!("a computation crashed: its requests get an error");
+        }
+    }
+}
+
+fn run(job: Job) {
+    match job {
+        Job::First(batch) => {
+            let batch: Vec<Ask> = batch.into_iter().filter(|ask| !ask.reply.is_closed()).collect();
+            let Some(active) = batch.first().map(|ask| Arc::clone(&ask.active)) else {
+                return;
+            };
+            let (replies, inputs): (Vec<_>, Vec<_>) = batch
+                .into_iter()
+                .map(|ask| ((ask.reply, ask.admitted), ask.inputs))
+                .unzip();
+            for ((reply, admitted), pass) in replies.into_iter().zip(first(&active, inputs)) {
+                // Its room is free before its client hears of it and asks again.
+                drop(admitted);
+                // A receiver that left in the meantime is no error.
+                let _ = reply.send(pass);
+            }
+        }
+        Job::Late(job) => job(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use warp::http::StatusCode;
+
     use super::*;
 
     #[tokio::test]
     async fn a_crash_costs_one_request_its_answer() {
-        let pool = Pool::start(1, Gauge::default()).unwrap();
-        let crashed = pool.run(|| panic!("as a test")).await;
-        let crashed: Result<(), ApiError> = crashed;
+        let pool = Pool::start(1, 1, Gauge::default()).unwrap();
+        let crashed: Result<(), ApiError> = pool.late(|| panic!("as a test")).await;
         assert_eq!(crashed.unwrap_err().status, StatusCode::INTERNAL_SERVER_ERROR);
-        assert_eq!(pool.run(|| 7).await, Ok(7));
+        assert_eq!(pool.late(|| 7).await, Ok(7));
     }
 }

@@ -1,44 +1,38 @@
-//! From images to answers. One revision from start to end, one request to the cloud for all unsure images.
+//! From images to answers. One revision from start to end; what the edge is unsure of goes to the cloud.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use meanet_method::{
-    AfterMain, Answer, Exit, LocalAnswer, WhenUnavailable, after_main, local_answer, softmax,
-};
-use meanet_net::{ImageBatch, MainPass};
-use serde_json::{Map, Value, json};
+use meanet_method::{Answer, Exit, WhenUnavailable, softmax};
+use serde_json::json;
 use tracing::debug;
-use warp::http::StatusCode;
 
 use super::active::{Active, Slot};
 use super::compute::Pool;
 use super::offload::{Cloud, OffloadError, Unsure};
+use super::pass::Pass;
 use super::stats::Stats;
-use crate::protocol::{ApiError, Body, InferResponse, Intake, Kind, Target, Tensor};
+use crate::protocol::images;
+use crate::protocol::{
+    ApiError, Caller, Data, Description, InferRequest, InferResponse, Model, Parameters, Target, Tensor,
+};
 use crate::report::words;
+
+/// Names, types and shapes of what an edge answers.
+const OUTPUTS: [(&str, &str); 5] = [
+    ("label", "INT64"),
+    ("confidence", "FP32"),
+    ("exit", "BYTES"),
+    ("score", "FP32"),
+    ("degraded", "BOOL"),
+];
 
 pub(super) struct Edge {
     pub(super) model: String,
     pub(super) slot: Slot,
-    pub(super) intake: Intake,
     pub(super) compute: Pool,
     pub(super) stats: Arc<Stats>,
     pub(super) cloud: Cloud,
-}
-
-/// What the edge found out by itself.
-struct Pass {
-    images: ImageBatch,
-    main: MainPass,
-    rows: Vec<Row>,
-}
-
-struct Row {
-    main: LocalAnswer,
-    /// The edge's own answer; absent where a hard class was not extended, since the cloud was to answer.
-    local: Option<Answer>,
-    offload: bool,
 }
 
 /// The answer for one image.
@@ -48,69 +42,37 @@ struct Final {
     degraded: bool,
 }
 
-fn internal(error: &dyn std::error::Error) -> ApiError {
-    ApiError {
-        status: StatusCode::INTERNAL_SERVER_ERROR,
-        message: words(error),
+impl Model for Edge {
+    fn ready(&self) -> Result<(), ApiError> {
+        self.active().map(drop)
     }
-}
 
-fn first_pass(active: &Active, images: ImageBatch) -> Result<Pass, ApiError> {
-    let network = &active.network;
-    let main = network.edge.main(&images).map_err(|e| internal(&e))?;
-    let mut rows = Vec::with_capacity(main.logits.len());
-    for logits in &main.logits {
-        let read = after_main(logits, &active.routing, &network.hard).map_err(|e| internal(&e))?;
-        let local = (read.next == AfterMain::Answer || !read.hard).then(|| read.main.clone());
-        rows.push(Row {
-            offload: read.next == AfterMain::Offload,
-            local,
-            main: read,
-        });
+    fn check(&self, target: &Target) -> Result<(), ApiError> {
+        self.serving(target).map(drop)
     }
-    let mut pass = Pass { images, main, rows };
-    let chosen: Vec<usize> = (0..pass.rows.len())
-        .filter(|&i| pass.rows[i].main.next == AfterMain::Extend)
-        .collect();
-    extend(active, &mut pass, &chosen, true)?;
-    Ok(pass)
-}
 
-/// Asks the extension about the `chosen` rows. Where `may_offload`, its own doubt sends a row on to the cloud.
-fn extend(active: &Active, pass: &mut Pass, chosen: &[usize], may_offload: bool) -> Result<(), ApiError> {
-    let network = &active.network;
-    let logits = network
-        .edge
-        .extension(&pass.main, &pass.images, chosen)
-        .map_err(|e| internal(&e))?;
-    for (&row, logits) in chosen.iter().zip(&logits) {
-        let row = &mut pass.rows[row];
-        let (answer, unsure) =
-            local_answer(&row.main.main, logits, &active.routing, &network.hard).map_err(|e| internal(&e))?;
-        row.local = Some(answer);
-        row.offload |= may_offload && unsure;
+    fn describe(&self, target: &Target) -> Result<Description, ApiError> {
+        let active = self.serving(target)?;
+        let input = active.network.edge.input();
+        Ok(Description::of_images(
+            &target.model,
+            &active.name,
+            [input.height, input.width],
+            &OUTPUTS.map(|(name, datatype)| (name, datatype, vec![-1])),
+        ))
     }
-    Ok(())
-}
 
-impl Edge {
-    /// Answers a request by `active`, or says what is wrong with it.
-    pub(super) async fn infer(
+    async fn infer(
         &self,
-        active: Arc<Active>,
-        kind: Kind,
-        body: Body,
+        target: &Target,
+        request: InferRequest,
+        _: Caller,
     ) -> Result<InferResponse, ApiError> {
         let began = Instant::now();
-        let (id, pass) = {
-            let active = Arc::clone(&active);
-            self.compute
-                .run(move || {
-                    let request = kind.decode(&body, active.network.edge.input())?;
-                    Ok((request.id, first_pass(&active, request.images)?))
-                })
-                .await??
-        };
+        let active = self.serving(target)?;
+        request.check_outputs(&OUTPUTS.map(|(name, _)| name))?;
+        let count = images::count(&request.inputs)?;
+        let pass = self.compute.first(Arc::clone(&active), request.inputs, count).await?;
         let answers = self.second_pass(&active, pass).await?;
         let range = active.routing.score.range(active.network.edge.classes());
         let took = began.elapsed();
@@ -119,9 +81,15 @@ impl Edge {
                 .answered(answer.answer.exit, answer.degraded, answer.score / range, took);
         }
         self.stats.took(took);
-        Ok(response(&self.model, id, &active.name, &answers))
+        Ok(response(&self.model, request.id, &active.name, &answers).select(&request.outputs))
     }
 
+    fn refused(&self, error: &ApiError) {
+        self.stats.metrics.refused(error.status.as_u16());
+    }
+}
+
+impl Edge {
     pub(super) fn active(&self) -> Result<Arc<Active>, ApiError> {
         self.slot.get().ok_or_else(|| {
             ApiError::unavailable("no revision is in service on this node yet: see its MEANetNode")
@@ -129,7 +97,7 @@ impl Edge {
     }
 
     /// What serves, if it is what the path names.
-    pub(super) fn serving(&self, target: &Target) -> Result<Arc<Active>, ApiError> {
+    fn serving(&self, target: &Target) -> Result<Arc<Active>, ApiError> {
         target.check_model(&self.model)?;
         let active = self.active()?;
         target.check(&self.model, &active.name)?;
@@ -163,10 +131,9 @@ impl Edge {
                         .filter(|&i| pass.rows[i].local.is_none())
                         .collect();
                     if !missing.is_empty() {
-                        let active = Arc::clone(active);
                         pass = self
                             .compute
-                            .run(move || extend(&active, &mut pass, &missing, false).map(|()| pass))
+                            .late(move || pass.extend(&missing).map(|()| pass))
                             .await??;
                     }
                 }
@@ -196,7 +163,7 @@ impl Edge {
             .filter_map(|&row| {
                 let (main, score) = (&pass.rows[row].main.main, pass.rows[row].main.score);
                 Some(Unsure {
-                    pixels: pass.images.bytes(row)?,
+                    pixels: pass.pixels(row)?,
                     label: main.label,
                     score,
                 })
@@ -228,26 +195,29 @@ impl Edge {
 }
 
 fn response(model: &str, id: Option<String>, revision: &str, answers: &[Final]) -> InferResponse {
-    let mut parameters = Map::from_iter([("revision".to_owned(), json!(revision))]);
+    let mut parameters = Parameters::from_iter([("revision".to_owned(), json!(revision))]);
     if let [one] = answers {
         parameters.insert("exit".to_owned(), json!(one.answer.exit.as_str()));
         parameters.insert("score".to_owned(), json!(one.score));
         parameters.insert("degraded".to_owned(), json!(one.degraded));
     }
-    let n = answers.len();
-    let column = |name: &str, datatype: &str, value: &dyn Fn(&Final) -> Value| {
-        Tensor::new(name, datatype, vec![n], answers.iter().map(value).collect())
-    };
+    let exit = |a: &Final| bytes::Bytes::from_static(a.answer.exit.as_str().as_bytes());
+    let columns = [
+        Data::I64(answers.iter().map(|a| i64::from(a.answer.label)).collect()),
+        Data::F32(answers.iter().map(|a| a.answer.confidence).collect()),
+        Data::Bytes(answers.iter().map(exit).collect()),
+        Data::F32(answers.iter().map(|a| a.score).collect()),
+        Data::Bool(answers.iter().map(|a| a.degraded).collect()),
+    ];
     InferResponse {
         model_name: model.to_owned(),
+        model_version: Some(revision.to_owned()),
         id,
         parameters,
-        outputs: vec![
-            column("label", "INT64", &|a| json!(a.answer.label)),
-            column("confidence", "FP32", &|a| json!(a.answer.confidence)),
-            column("exit", "BYTES", &|a| json!(a.answer.exit.as_str())),
-            column("score", "FP32", &|a| json!(a.score)),
-            column("degraded", "BOOL", &|a| json!(a.degraded)),
-        ],
+        outputs: OUTPUTS
+            .iter()
+            .zip(columns)
+            .map(|((name, _), data)| Tensor::new(name, vec![answers.len()], data))
+            .collect(),
     }
 }

@@ -14,7 +14,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::active::Slot;
-use crate::metrics::latency;
+use crate::metrics::{latency, sizes};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByExit {
@@ -39,7 +39,9 @@ pub(super) struct Metrics {
     degraded: Counter,
     refused: Family<ByStatus, Counter>,
     offload_failures: Family<ByReason, Counter>,
-    /// Jobs that wait for a compute thread.
+    offload_images: Histogram,
+    offload_seconds: Histogram,
+    /// Images that wait for a compute thread.
     pub(super) queue: Gauge,
 }
 
@@ -52,6 +54,8 @@ impl Metrics {
             degraded: Counter::default(),
             refused: Family::default(),
             offload_failures: Family::default(),
+            offload_images: sizes(),
+            offload_seconds: latency(),
             queue: Gauge::default(),
         };
         for exit in [Exit::Main, Exit::Extension, Exit::Cloud] {
@@ -78,12 +82,23 @@ impl Metrics {
         );
         registry.register(
             "offload_failures",
-            "Requests to the cloud without a usable answer, by reason",
+            "Requests with unsure images that got no usable answer of the cloud, by reason",
             metrics.offload_failures.clone(),
         );
         registry.register(
+            "offload_images",
+            "Images of a request to the cloud, which may come from several requests",
+            metrics.offload_images.clone(),
+        );
+        registry.register_with_unit(
+            "offload",
+            "Time that a request to the cloud took, whatever its outcome",
+            Unit::Seconds,
+            metrics.offload_seconds.clone(),
+        );
+        registry.register(
             "queue_depth",
-            "Jobs that wait for a compute thread",
+            "Images that wait for a compute thread",
             metrics.queue.clone(),
         );
         registry.register_collector(Box::new(InService(slot)));
@@ -104,6 +119,11 @@ impl Metrics {
 
     pub(super) fn offload_failed(&self, reason: &'static str) {
         self.offload_failures.get_or_create(&ByReason { reason }).inc();
+    }
+
+    pub(super) fn offloaded(&self, images: usize, took: Duration) {
+        self.offload_images.observe(images as f64);
+        self.offload_seconds.observe(took.as_secs_f64());
     }
 
     pub(super) fn answers(&self, exit: Exit) -> u64 {

@@ -1,35 +1,55 @@
-//! The one request that an edge makes of the cloud: a batch of unsure images, with a deadline.
+//! What an edge asks the cloud: unsure images of all requests that wait for it, each with a deadline.
 
-use std::sync::{Mutex, PoisonError};
+mod breaker;
+mod gather;
+mod peer;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use bytes::Bytes;
+use reqwest::header::CONTENT_TYPE;
+use serde_json::Value;
 use snafu::{OptionExt, ResultExt, Snafu, ensure};
+use tokio::sync::oneshot;
 
-use crate::protocol::{InferRequest, InferResponse, Tensor};
+use super::metrics::Metrics;
+use crate::client::ClientError;
+use crate::protocol::json::{LENGTH_HEADER, read_response, write_request};
+use crate::protocol::{
+    Data, Datatype, EDGE_HEADER, InferRequest, InferResponse, TIMEOUT_HEADER, Tensor, retry_after,
+};
+use breaker::{Breaker, Outcome};
+use gather::{Gather, Part};
+use peer::Peer;
 
-/// Failures in a row after which the cloud is left alone for a while, so that a dead cloud does not cost every unsure
-/// input the whole timeout.
-const PATIENCE: u32 = 5;
-/// How long it is left alone before one input tries again.
-const PAUSE: Duration = Duration::from_secs(1);
 /// Largest answer read.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
 
 /// Why the cloud gave no answer.
-#[derive(Debug, Snafu)]
+#[derive(Clone, Debug, Snafu)]
 #[snafu(visibility(pub(super)))]
 pub(super) enum OffloadError {
-    #[snafu(display("the cloud failed {PATIENCE} times in a row and is left alone for {PAUSE:?}"))]
+    #[snafu(display("the cloud is left alone for a while, since it failed several times in a row or asked for it"))]
     LeftAlone,
+    #[snafu(display("too many images wait for the cloud"))]
+    Full,
     #[snafu(display("the cloud did not answer within {timeout:?}"))]
     Late { timeout: Duration },
     #[snafu(display("failed to reach the cloud"))]
-    Reach { source: reqwest::Error },
+    Reach {
+        #[snafu(source(from(reqwest::Error, Arc::new)))]
+        source: Arc<reqwest::Error>,
+    },
+    #[snafu(display("the cloud is busy and asks for a pause of {pause:?}: {text}"))]
+    Busy { pause: Duration, text: String },
     #[snafu(display("the cloud answered with status {status}: {text}"))]
     Status { status: u16, text: String },
     #[snafu(display("the cloud's answer cannot be used: {reason}"))]
     Answer { reason: String },
+    #[snafu(display("failed to write the request to the cloud: {reason}"))]
+    Write { reason: String },
 }
 
 impl OffloadError {
@@ -37,10 +57,19 @@ impl OffloadError {
     pub(super) const fn reason(&self) -> &'static str {
         match self {
             Self::LeftAlone => "left_alone",
+            Self::Full => "full",
             Self::Late { .. } => "late",
             Self::Reach { .. } => "unreachable",
+            Self::Busy { .. } => "busy",
             Self::Status { .. } => "status",
-            Self::Answer { .. } => "unusable",
+            Self::Answer { .. } | Self::Write { .. } => "unusable",
+        }
+    }
+
+    const fn outcome(&self) -> Outcome {
+        match self {
+            Self::Busy { pause, .. } => Outcome::Busy(*pause),
+            _ => Outcome::Failed,
         }
     }
 }
@@ -52,76 +81,149 @@ pub(super) struct Unsure {
     pub(super) score: f32,
 }
 
-pub(super) struct Cloud {
-    client: reqwest::Client,
-    url: String,
+type Logits = Result<Vec<Vec<f32>>, OffloadError>;
+
+/// The images of one request, and who waits for their logits.
+struct Waiting {
+    images: Vec<Unsure>,
+    size: [usize; 2],
+    classes: usize,
+    deadline: Instant,
+    reply: oneshot::Sender<Logits>,
+}
+
+impl Part for Waiting {
+    fn images(&self) -> usize {
+        self.images.len()
+    }
+
+    fn fits(&self, other: &Self) -> bool {
+        (self.size, self.classes) == (other.size, other.classes)
+    }
+
+    fn is_over(&self) -> bool {
+        self.reply.is_closed()
+    }
+}
+
+/// The cloud as an edge sees it. Cloning shares it.
+#[derive(Clone)]
+pub(super) struct Cloud(Arc<Shared>);
+
+struct Shared {
+    edge: String,
+    peer: Arc<Peer>,
     breaker: Mutex<Breaker>,
+    gather: Mutex<Gather<Waiting>>,
+    metrics: Metrics,
 }
 
-#[derive(Default)]
-struct Breaker {
-    failures: u32,
-    closed_until: Option<Instant>,
-}
-
-impl Breaker {
-    /// Whether a request may go out at `now`. After the pause one may; the next follow its outcome.
-    fn admit(&mut self, now: Instant) -> bool {
-        match self.closed_until {
-            Some(until) if now < until => false,
-            Some(_) => {
-                self.closed_until = Some(now + PAUSE);
-                true
-            }
-            None => true,
-        }
-    }
-
-    fn record(&mut self, ok: bool, now: Instant) {
-        if ok {
-            *self = Self::default();
-        } else {
-            self.failures = self.failures.saturating_add(1);
-            if self.failures >= PATIENCE {
-                self.closed_until = Some(now + PAUSE);
-            }
-        }
-    }
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Cloud {
-    pub(super) fn new(client: reqwest::Client, model_url: &str) -> Self {
-        Self {
-            client,
-            url: format!("{}/infer", model_url.trim_end_matches('/')),
+    /// The model at `model_url`, asked in the name of this edge.
+    pub(super) fn new(
+        edge: &str,
+        model_url: &str,
+        authorities: Option<PathBuf>,
+        metrics: Metrics,
+    ) -> Result<Self, ClientError> {
+        Ok(Self(Arc::new(Shared {
+            edge: edge.to_owned(),
+            peer: Arc::new(Peer::new(model_url, authorities)?),
             breaker: Mutex::default(),
-        }
+            gather: Mutex::default(),
+            metrics,
+        })))
+    }
+
+    /// Begins to learn what the cloud understands, before an image needs it.
+    pub(super) fn greet(&self) {
+        self.0.peer.manner();
     }
 
     /// Logits of the cloud for images of `[3, height, width]`, `[n, classes]`, or an error within `timeout`.
     pub(super) async fn logits(
         &self,
         images: Vec<Unsure>,
-        [height, width]: [usize; 2],
+        size: [usize; 2],
         classes: usize,
         timeout: Duration,
-    ) -> Result<Vec<Vec<f32>>, OffloadError> {
-        ensure!(
-            self.breaker
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .admit(Instant::now()),
-            LeftAloneSnafu
-        );
-        let result = match tokio::time::timeout(timeout, self.ask(images, [height, width], classes)).await {
+    ) -> Logits {
+        let now = Instant::now();
+        ensure!(locked(&self.0.breaker).admit(now), LeftAloneSnafu);
+        let (reply, answer) = oneshot::channel();
+        let waiting = Waiting {
+            images,
+            size,
+            classes,
+            deadline: now + timeout,
+            reply,
+        };
+        let parts = {
+            let mut gather = locked(&self.0.gather);
+            if gather.push(waiting).is_err() {
+                return FullSnafu.fail();
+            }
+            gather.take()
+        };
+        if let Some(parts) = parts {
+            let shared = Arc::clone(&self.0);
+            // Not part of this request: others may wait for the answer, too.
+            tokio::spawn(async move { shared.send_all(parts).await });
+        }
+        match tokio::time::timeout(timeout, answer).await {
+            Ok(Ok(logits)) => logits,
+            Ok(Err(_)) | Err(_) => LateSnafu { timeout }.fail(),
+        }
+    }
+}
+
+impl Shared {
+    /// Sends a request, and then what has come to wait in the meantime.
+    async fn send_all(&self, first: Vec<Waiting>) {
+        let mut next = Some(first);
+        while let Some(parts) = next {
+            self.send(parts).await;
+            let mut gather = locked(&self.gather);
+            gather.done();
+            next = gather.take();
+        }
+    }
+
+    async fn send(&self, parts: Vec<Waiting>) {
+        let Some(deadline) = parts.iter().map(|part| part.deadline).max() else {
+            return;
+        };
+        let began = Instant::now();
+        let timeout = deadline.saturating_duration_since(began);
+        let (size, classes) = (parts[0].size, parts[0].classes);
+        let (images, replies): (Vec<_>, Vec<_>) =
+            parts.into_iter().map(|part| (part.images, part.reply)).unzip();
+        let counts: Vec<usize> = images.iter().map(Vec::len).collect();
+        let images: Vec<Unsure> = images.into_iter().flatten().collect();
+        let count = images.len();
+        let result = match tokio::time::timeout(timeout, self.ask(images, size, classes, timeout)).await {
             Ok(result) => result,
             Err(_) => LateSnafu { timeout }.fail(),
         };
-        self.breaker
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .record(result.is_ok(), Instant::now());
-        result
+        let outcome = result.as_ref().map_or_else(OffloadError::outcome, |_| Outcome::Answered);
+        locked(&self.breaker).record(outcome, Instant::now());
+        if outcome == Outcome::Failed {
+            self.peer.doubt();
+        }
+        self.metrics.offloaded(count, began.elapsed());
+        let mut rows = result.as_ref().map(|rows| rows.iter().cloned());
+        for (count, reply) in counts.into_iter().zip(replies) {
+            let own = match &mut rows {
+                Ok(rows) => Ok(rows.by_ref().take(count).collect()),
+                Err(error) => Err((*error).clone()),
+            };
+            // Who does not wait any more has answered by itself.
+            let _ = reply.send(own);
+        }
     }
 
     async fn ask(
@@ -129,63 +231,83 @@ impl Cloud {
         images: Vec<Unsure>,
         [height, width]: [usize; 2],
         classes: usize,
-    ) -> Result<Vec<Vec<f32>>, OffloadError> {
+        timeout: Duration,
+    ) -> Logits {
+        let manner = self.peer.manner();
         let n = images.len();
-        let (labels, scores): (Vec<u32>, Vec<f32>) = images.iter().map(|i| (i.label, i.score)).unzip();
-        let data: Vec<Value> = images
-            .into_iter()
-            .flat_map(|i| i.pixels)
-            .map(Value::from)
-            .collect();
+        let labels: Vec<String> = images.iter().map(|i| i.label.to_string()).collect();
+        let scores: Vec<String> = images.iter().map(|i| i.score.to_string()).collect();
+        let pixels: Vec<u8> = images.into_iter().flat_map(|i| i.pixels).collect();
+        let data = match manner.datatype {
+            Datatype::Fp32 => Data::F32(pixels.into_iter().map(f32::from).collect()),
+            _ => Data::U8(pixels),
+        };
         let mut request = InferRequest {
-            inputs: vec![Tensor::new(
-                "image",
-                "UINT8",
-                vec![n, 3, height, width],
-                Value::Array(data),
-            )],
+            inputs: vec![Tensor::new(&manner.input, vec![n, 3, height, width], data)],
             ..InferRequest::default()
         };
-        request.parameters.insert("edge_labels".to_owned(), json!(labels));
-        request.parameters.insert("edge_scores".to_owned(), json!(scores));
-        let mut response = self
-            .client
-            .post(&self.url)
-            .json(&request)
-            .send()
-            .await
-            .context(ReachSnafu)?;
-        let status = response.status();
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.context(ReachSnafu)? {
-            ensure!(
-                body.len() + chunk.len() <= MAX_ANSWER,
-                AnswerSnafu {
-                    reason: "it is too long"
-                }
-            );
-            body.extend_from_slice(&chunk);
+        // Lists as text: the protocol knows no arrays in parameters, and some servers refuse them.
+        for (name, value) in [("edge_labels", labels), ("edge_scores", scores)] {
+            request.parameters.insert(name.to_owned(), value.join(",").into());
         }
-        if !status.is_success() {
-            let text = String::from_utf8_lossy(&body)
-                .chars()
-                .take(200)
-                .collect::<String>();
-            return StatusSnafu {
+        if manner.binary {
+            request.parameters.insert("binary_data_output".to_owned(), Value::Bool(true));
+        }
+        let written = write_request(&request, manner.binary).map_err(|e| OffloadError::Write {
+            reason: e.message,
+        })?;
+        let mut post = manner
+            .client
+            .post(self.peer.infer_url())
+            .header(EDGE_HEADER, &self.edge)
+            .header(TIMEOUT_HEADER, timeout.as_millis().to_string());
+        post = match written.json {
+            None => post.header(CONTENT_TYPE, "application/json"),
+            Some(length) => post
+                .header(CONTENT_TYPE, "application/octet-stream")
+                .header(LENGTH_HEADER, length),
+        };
+        let response = post.body(written.body).send().await.context(ReachSnafu)?;
+        let status = response.status();
+        let pause = retry_after(response.headers());
+        let json = response
+            .headers()
+            .get(LENGTH_HEADER)
+            .and_then(|v| v.to_str().ok())
+            .and_then(|v| v.parse().ok());
+        let body = read(response).await?;
+        if status.is_success() {
+            let answer = read_response(&body, json).map_err(|e| OffloadError::Answer { reason: e.message })?;
+            return logits(&answer, n, classes);
+        }
+        let text: String = String::from_utf8_lossy(&body).chars().take(200).collect();
+        match pause {
+            Some(pause) if matches!(status.as_u16(), 429 | 503) => BusySnafu { pause, text }.fail(),
+            _ => StatusSnafu {
                 status: status.as_u16(),
                 text,
             }
-            .fail();
+            .fail(),
         }
-        let answer: InferResponse = serde_json::from_slice(&body).map_err(|e| OffloadError::Answer {
-            reason: e.to_string(),
-        })?;
-        logits(&answer, n, classes)
     }
 }
 
+async fn read(mut response: reqwest::Response) -> Result<Bytes, OffloadError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.context(ReachSnafu)? {
+        ensure!(
+            body.len() + chunk.len() <= MAX_ANSWER,
+            AnswerSnafu {
+                reason: "it is too long"
+            }
+        );
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.into())
+}
+
 /// The tensor of shape `[n, classes]`, whatever its name.
-fn logits(answer: &InferResponse, n: usize, classes: usize) -> Result<Vec<Vec<f32>>, OffloadError> {
+fn logits(answer: &InferResponse, n: usize, classes: usize) -> Logits {
     let tensor = answer
         .outputs
         .iter()
@@ -204,33 +326,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dead_cloud_is_left_alone_and_tried_again() {
-        let (mut breaker, start) = (Breaker::default(), Instant::now());
-        for _ in 0..PATIENCE {
-            assert!(breaker.admit(start));
-            breaker.record(false, start);
-        }
-        assert!(!breaker.admit(start + PAUSE / 2));
-        assert!(breaker.admit(start + PAUSE), "one may try");
-        assert!(!breaker.admit(start + PAUSE), "the others wait for its outcome");
-        breaker.record(true, start + PAUSE);
-        assert!(breaker.admit(start + PAUSE));
-    }
-
-    #[test]
     fn an_answer_is_checked_before_it_is_used() {
-        let answer = |data: Value| InferResponse {
-            model_name: "cloud".to_owned(),
-            id: None,
-            parameters: serde_json::Map::new(),
-            outputs: vec![Tensor::new("logits", "FP32", vec![1, 3], data)],
+        let answer = |shape: Vec<usize>, data: Data| InferResponse {
+            outputs: vec![Tensor::new("probabilities", shape, data)],
+            ..InferResponse::default()
         };
-        assert_eq!(
-            logits(&answer(json!([1.0, 2.0, 3.0])), 1, 3).unwrap(),
-            [[1.0, 2.0, 3.0]]
-        );
-        assert!(logits(&answer(json!([1.0, 2.0])), 1, 3).is_err());
-        assert!(logits(&answer(json!([1.0, null, 2.0])), 1, 3).is_err());
-        assert!(logits(&answer(json!([1.0, 2.0, 3.0])), 1, 4).is_err());
+        let good = answer(vec![1, 3], Data::F32(vec![1.0, 2.0, 3.0]));
+        assert_eq!(logits(&good, 1, 3).unwrap(), [[1.0, 2.0, 3.0]]);
+        assert!(logits(&good, 1, 4).is_err() && logits(&good, 3, 1).is_err());
+        assert!(logits(&answer(vec![1, 3], Data::F32(vec![1.0, 2.0])), 1, 3).is_err());
+        assert!(logits(&answer(vec![1, 2], Data::F32(vec![1.0, f32::NAN])), 1, 2).is_err());
+        assert!(logits(&answer(vec![1, 1], Data::Text(vec!["x".to_owned()])), 1, 1).is_err());
     }
 }

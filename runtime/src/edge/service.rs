@@ -5,7 +5,6 @@ use std::thread::available_parallelism;
 use kube::Client;
 use meanet_crds::revision::MEANetRevisionSpec;
 use snafu::ResultExt;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -15,7 +14,8 @@ use super::live::Live;
 use super::twin::Follower;
 use super::{Args, CacheSnafu, Error, ThreadsSnafu, compute, http, loading, offload, stats};
 use crate::client::client;
-use crate::protocol::Intake;
+use crate::protocol::{Intake, Port};
+use crate::server::{self, Listener};
 
 /// One edge: what answers requests, and what brings revisions into service. It needs no cluster; [`Service::follower`] ties
 /// it to a twin, [`Service::bring`] does by hand what a twin's wish does.
@@ -36,12 +36,13 @@ impl Service {
             .compute_threads
             .or_else(|| available_parallelism().ok().map(std::num::NonZero::get))
             .unwrap_or(1);
+        let room = args.max_queue.unwrap_or(compute::ROOM * threads);
         let slot = Slot::default();
         let stats = Arc::new(stats::Stats::new(slot.clone()));
-        let compute = compute::Pool::start(threads, stats.metrics.queue.clone()).context(ThreadsSnafu)?;
+        let compute = compute::Pool::start(threads, room, stats.metrics.queue.clone()).context(ThreadsSnafu)?;
         let client = client(args.authorities.as_deref(), |builder| builder)?;
         let loader =
-            loading::Loader::open(&args.cache_dir, &args.store_url, client.clone()).context(CacheSnafu)?;
+            loading::Loader::open(&args.cache_dir, &args.store_url, client).context(CacheSnafu)?;
         let mut damage = None;
         match loader.restore() {
             Ok(Some(active)) => {
@@ -61,10 +62,14 @@ impl Service {
         let edge = Arc::new(Edge {
             model: args.deployment.clone(),
             slot: slot.clone(),
-            intake: Intake::default(),
             compute,
+            cloud: offload::Cloud::new(
+                &args.node,
+                &args.cloud_url,
+                args.authorities.clone(),
+                stats.metrics.clone(),
+            )?,
             stats,
-            cloud: offload::Cloud::new(client, &args.cloud_url),
         });
         Ok(Self {
             edge,
@@ -96,13 +101,20 @@ impl Service {
         self.live.load(name, spec).await.map_err(|e| e.to_string())
     }
 
-    /// Answers requests until `token` is cancelled and those under way are answered.
+    /// Answers requests that come to the listeners until `token` is cancelled and those under way are answered.
     pub fn server(
         &self,
-        listener: TcpListener,
+        listeners: Vec<Listener>,
         token: CancellationToken,
     ) -> impl Future<Output = ()> + Send + 'static {
-        http::serve(listener, Arc::clone(&self.edge), token)
+        let port = Port {
+            model: Arc::clone(&self.edge),
+            intake: Intake::default(),
+        };
+        async move {
+            port.model.cloud.greet();
+            server::serve(listeners, http::routes(port.clone()), port, token).await;
+        }
     }
 
     /// Follows the twin that `args` name until `token` is cancelled.

@@ -1,6 +1,6 @@
 //! The figures of one routing on one set of images.
 
-use meanet_method::{Costs, EnergyProfile, Exit, ExitReport, Judged, Report, Spent, Tally};
+use meanet_method::{Costs, EnergyProfile, ExitReport, Report, Spent, Tally};
 use serde::Serialize;
 
 use super::setting::Setting;
@@ -8,46 +8,37 @@ use super::setting::Setting;
 /// What a routing is worth and what it costs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Figures {
+pub(crate) struct Figures {
     /// Images counted.
-    pub(super) images: usize,
+    pub(crate) images: usize,
     /// Share of right answers.
-    pub(super) accuracy: f64,
+    pub(crate) accuracy: f64,
     /// Of that share, were other images drawn.
-    pub(super) standard_error: f64,
+    pub(crate) standard_error: f64,
     /// Share sent to the cloud.
-    pub(super) offload: f64,
+    pub(crate) offload: f64,
     /// Share for which the extension ran.
-    pub(super) extended: f64,
+    pub(crate) extended: f64,
     /// Share answered wrongly at the edge where the cloud would have been right.
-    pub(super) missed: f64,
-    pub(super) exits: Vec<ExitReport>,
+    pub(crate) missed: f64,
+    pub(crate) exits: Vec<ExitReport>,
     /// Mean of an image.
-    pub(super) spent: Spent,
+    pub(crate) spent: Spent,
 }
 
 /// A routing and its figures.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Line {
-    pub(super) name: String,
+pub(crate) struct Line {
+    pub(crate) name: String,
     /// Absent where no thresholds are involved.
-    pub(super) setting: Option<Setting>,
+    pub(crate) setting: Option<Setting>,
     #[serde(flatten)]
-    pub(super) figures: Figures,
-}
-
-/// How answers differ from one routing to another, image by image.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub(super) struct Change {
-    /// Wrong before, right after.
-    pub(super) mended: usize,
-    /// Right before, wrong after.
-    pub(super) spoiled: usize,
+    pub(crate) figures: Figures,
 }
 
 impl Figures {
-    pub(super) fn new(tally: &Tally, profile: &EnergyProfile, costs: &Costs) -> Self {
+    pub(crate) fn new(tally: &Tally, profile: &EnergyProfile, costs: &Costs) -> Self {
         let report = Report::from(tally);
         let images = tally.images.max(1) as f64;
         Self {
@@ -63,29 +54,8 @@ impl Figures {
     }
 }
 
-impl Change {
-    /// Both judgements are of the same images in the same order.
-    pub(super) fn between(before: (&[Judged], &Setting), after: (&[Judged], &Setting)) -> Self {
-        let right = |one: &Judged, setting: &Setting| match one
-            .exit(setting.threshold(), setting.extension_offload_above)
-        {
-            Exit::Cloud => one.cloud_right == Some(true),
-            Exit::Main | Exit::Extension => one.edge_right,
-        };
-        let mut change = Self::default();
-        for (old, new) in before.0.iter().zip(after.0) {
-            match (right(old, before.1), right(new, after.1)) {
-                (false, true) => change.mended += 1,
-                (true, false) => change.spoiled += 1,
-                _ => {}
-            }
-        }
-        change
-    }
-}
-
 /// `items`, or as many of them as `most` at even distances, the first and the last among them.
-pub(super) fn thin<T: Copy>(items: &[T], most: usize) -> Vec<T> {
+pub(crate) fn thin<T: Copy>(items: &[T], most: usize) -> Vec<T> {
     if items.len() <= most || most < 2 {
         return items.to_vec();
     }

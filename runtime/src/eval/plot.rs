@@ -8,12 +8,14 @@ const LEFT: f64 = 56.0;
 const RIGHT: f64 = 130.0;
 const TOP: f64 = 28.0;
 const BOTTOM: f64 = 44.0;
+/// Of a chart that stands alone.
+const STYLE: &str = "text{font:11px system-ui,sans-serif;fill:#333}.title{font-weight:600;font-size:12.5px}.grid{stroke:#e5e5e5;stroke-width:1}";
 /// Told apart by most colour-blind readers (Okabe and Ito).
 const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
 
 /// How points are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mark {
+pub(crate) enum Mark {
     Line,
     Dashed,
     Dots,
@@ -21,21 +23,21 @@ pub(super) enum Mark {
 
 /// Points of one kind; those that are not finite are left out.
 #[derive(Clone, Debug)]
-pub(super) struct Series {
-    pub(super) name: String,
-    pub(super) mark: Mark,
-    pub(super) points: Vec<(f64, f64)>,
+pub(crate) struct Series {
+    pub(crate) name: String,
+    pub(crate) mark: Mark,
+    pub(crate) points: Vec<(f64, f64)>,
 }
 
 /// A chart.
 #[derive(Clone, Debug)]
-pub(super) struct Plot {
-    pub(super) title: String,
-    pub(super) x: String,
-    pub(super) y: String,
+pub(crate) struct Plot {
+    pub(crate) title: String,
+    pub(crate) x: String,
+    pub(crate) y: String,
     /// Ends of the y axis; without them those of the points.
-    pub(super) y_range: Option<(f64, f64)>,
-    pub(super) series: Vec<Series>,
+    pub(crate) y_range: Option<(f64, f64)>,
+    pub(crate) series: Vec<Series>,
 }
 
 /// An axis from data to pixels.
@@ -88,7 +90,7 @@ impl Axis {
 
 impl Plot {
     /// The chart as one `<svg>` element.
-    pub(super) fn svg(&self) -> String {
+    pub(crate) fn svg(&self) -> String {
         let finite = |series: &Series| -> Vec<(f64, f64)> {
             series
                 .points
@@ -121,6 +123,20 @@ impl Plot {
         }
         svg.push_str("</svg>");
         svg
+    }
+
+    /// The chart as a file of its own, which brings its fonts and colours.
+    pub(crate) fn file(&self) -> String {
+        let head = format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{}\" height=\"{}\" ",
+            1.5 * WIDTH,
+            1.5 * HEIGHT
+        );
+        let whole = self.svg().replacen("<svg ", &head, 1);
+        let ground = format!(
+            "><style>{STYLE}</style><rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"#fff\"/><text class=\"title\""
+        );
+        whole.replacen("><text class=\"title\"", &ground, 1) + "\n"
     }
 
     fn axes(&self, svg: &mut String, x: &Axis, y: &Axis) {
@@ -183,7 +199,7 @@ fn draw(svg: &mut String, mark: Mark, colour: &str, points: &[(f64, f64)], x: &A
 }
 
 /// Text as HTML and SVG take it.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
@@ -233,6 +249,26 @@ mod tests {
                 "{svg}"
             );
         }
+    }
+
+    #[test]
+    fn a_file_of_its_own_says_what_it_is() {
+        let chart = Plot {
+            title: "t".to_owned(),
+            x: "x".to_owned(),
+            y: "y".to_owned(),
+            y_range: None,
+            series: Vec::new(),
+        };
+        let file = chart.file();
+        assert!(
+            file.starts_with("<svg xmlns=") && file.ends_with("</svg>\n"),
+            "{file}"
+        );
+        assert_eq!(
+            (file.matches("<style>").count(), file.matches("<svg").count()),
+            (1, 1)
+        );
     }
 
     #[test]

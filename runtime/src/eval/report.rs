@@ -134,8 +134,7 @@ fn lines(stored: &Stored, profile: &EnergyProfile, present: &Setting) -> Result<
     let (outputs, costs) = (&stored.report, stored.config.costs());
     let figures = |setting: &Setting| {
         let judged = setting.judge(outputs, &stored.selection)?;
-        let tally = Tally::of(&judged, setting.threshold(), setting.extension_offload_above);
-        Ok::<_, Box<dyn Error>>(Figures::new(&tally, profile, &costs))
+        Ok::<_, Box<dyn Error>>(Figures::new(&setting.tally(&judged), profile, &costs))
     };
     let edge = |rule| Setting {
         score: ScoreName::Entropy,

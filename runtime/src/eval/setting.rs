@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use meanet_crds::MEANetDeployment;
 use meanet_crds::deployment::Routing as RoutingSpec;
 use meanet_method::{
-    EnergyProfile, ExtensionRule, Judged, Outputs, Ranking, Router, Score, ScoreError, judge, softmax,
+    EnergyProfile, ExtensionRule, Judged, Outputs, Ranking, Router, Score, ScoreError, Tally, judge, softmax,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -17,7 +17,7 @@ use serde_json::Value;
 const MAX_BYTES: u64 = 1 << 20;
 
 /// A threshold as `spec.routing` takes it.
-pub(super) fn threshold(text: &str) -> Result<f32, String> {
+pub(crate) fn threshold(text: &str) -> Result<f32, String> {
     let value: f32 = text.parse().map_err(|_| format!("{text} is no number"))?;
     if (0.0..=20.0).contains(&value) {
         Ok(value)
@@ -28,24 +28,24 @@ pub(super) fn threshold(text: &str) -> Result<f32, String> {
 
 /// Which evaluation, and what it is compared with.
 #[derive(Debug, clap::Args)]
-pub(super) struct Common {
+pub(crate) struct Common {
     /// Folder of a stored evaluation (`meanet eval --out`).
     #[arg(long)]
-    pub(super) eval: PathBuf,
+    pub(crate) eval: PathBuf,
     /// Manifest of the `MEANetDeployment` whose spec.routing is the present setting; without it the API's defaults are.
     #[arg(long)]
-    pub(super) deployment: Option<PathBuf>,
+    pub(crate) deployment: Option<PathBuf>,
     /// Energy profile, YAML; without it that of docs/evaluation.md.
     #[arg(long)]
-    pub(super) energy: Option<PathBuf>,
+    pub(crate) energy: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
-    pub(super) json: bool,
+    pub(crate) json: bool,
 }
 
 /// Scores of the main exit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
-pub(super) enum ScoreName {
+pub(crate) enum ScoreName {
     Entropy,
     LeastConfidence,
     Margin,
@@ -55,7 +55,7 @@ pub(super) enum ScoreName {
 
 /// Whose answer counts when the extension was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
-pub(super) enum RuleName {
+pub(crate) enum RuleName {
     Extension,
     MoreConfident,
 }
@@ -71,10 +71,10 @@ impl From<RuleName> for ExtensionRule {
 
 impl ScoreName {
     /// Those that the API knows, and the learned one.
-    pub(super) const ALL: [Self; 4] = [Self::Entropy, Self::LeastConfidence, Self::Margin, Self::Learned];
+    pub(crate) const ALL: [Self; 4] = [Self::Entropy, Self::LeastConfidence, Self::Margin, Self::Learned];
 
     /// The function of the softmax; for the learned score, the one that the extension is judged by.
-    pub(super) fn score(self) -> Score {
+    pub(crate) fn score(self) -> Score {
         match self {
             Self::Entropy | Self::Learned => Score::Entropy,
             Self::LeastConfidence => Score::LeastConfidence,
@@ -83,7 +83,7 @@ impl ScoreName {
     }
 
     /// As the API writes it.
-    pub(super) fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Entropy => "Entropy",
             Self::LeastConfidence => "LeastConfidence",
@@ -96,12 +96,12 @@ impl ScoreName {
 /// A routing, as far as an evaluation can tell it apart.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Setting {
-    pub(super) score: ScoreName,
+pub(crate) struct Setting {
+    pub(crate) score: ScoreName,
     /// Absent: nothing is sent by the main exit's score.
-    pub(super) offload_above: Option<f32>,
-    pub(super) extension_offload_above: Option<f32>,
-    pub(super) extension_rule: RuleName,
+    pub(crate) offload_above: Option<f32>,
+    pub(crate) extension_offload_above: Option<f32>,
+    pub(crate) extension_rule: RuleName,
 }
 
 impl From<&RoutingSpec> for Setting {
@@ -125,7 +125,7 @@ impl From<&RoutingSpec> for Setting {
 
 impl Setting {
     /// Judges `outputs` by its score and rule. The learned score is fitted to `selection` first.
-    pub(super) fn judge(
+    pub(crate) fn judge(
         &self,
         outputs: &Outputs,
         selection: &Outputs,
@@ -142,7 +142,7 @@ impl Setting {
     }
 
     /// The same with another score; thresholds of the old one do not count for it.
-    pub(super) fn with(&self, score: ScoreName) -> Self {
+    pub(crate) fn with(&self, score: ScoreName) -> Self {
         let offload_above = self.offload_above.filter(|_| score == self.score);
         let extension_offload_above = self
             .extension_offload_above
@@ -155,14 +155,25 @@ impl Setting {
         }
     }
 
+    /// Counts of what its thresholds make of judged images.
+    pub(crate) fn tally(&self, judged: &[Judged]) -> Tally {
+        Tally::of(judged, self.threshold(), self.extension_offload_above)
+    }
+
+    /// Which answers of judged images are right.
+    pub(crate) fn answers(&self, judged: &[Judged]) -> Vec<bool> {
+        let right = |one: &Judged| one.right(self.threshold(), self.extension_offload_above);
+        judged.iter().map(right).collect()
+    }
+
     /// The main threshold as a number; no score is above infinity.
-    pub(super) fn threshold(&self) -> f32 {
+    pub(crate) fn threshold(&self) -> f32 {
         self.offload_above.unwrap_or(f32::INFINITY)
     }
 }
 
 /// A router fitted to tell, from the main exit, where the cloud mends the edge's answer under `rule`.
-pub(super) fn fit_router(selection: &Outputs, rule: ExtensionRule) -> Result<Router, Box<dyn Error>> {
+pub(crate) fn fit_router(selection: &Outputs, rule: ExtensionRule) -> Result<Router, Box<dyn Error>> {
     let judged = judge(selection, Ranking::Score(Score::Entropy), Score::Entropy, rule)?;
     let rows = selection
         .main
@@ -173,7 +184,7 @@ pub(super) fn fit_router(selection: &Outputs, rule: ExtensionRule) -> Result<Rou
 }
 
 /// The deployment of a manifest, and its routing; the API's defaults without one.
-pub(super) fn present(
+pub(crate) fn present(
     path: Option<&Path>,
 ) -> Result<(Option<MEANetDeployment>, RoutingSpec), Box<dyn Error>> {
     let Some(path) = path else {
@@ -194,7 +205,7 @@ pub(super) fn present(
 }
 
 /// The energy profile of a file, checked; the default one without a file.
-pub(super) fn energy(path: Option<&Path>) -> Result<EnergyProfile, Box<dyn Error>> {
+pub(crate) fn energy(path: Option<&Path>) -> Result<EnergyProfile, Box<dyn Error>> {
     let Some(path) = path else {
         return Ok(EnergyProfile::default());
     };

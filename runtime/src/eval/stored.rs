@@ -31,6 +31,9 @@ pub struct Config {
     pub backbone: String,
     /// Network of the cloud.
     pub cloud_backbone: Option<String>,
+    /// Digest of the cloud's blob, where it is another one than the model's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cloud: Option<String>,
     /// Data set, in words.
     pub data: String,
     /// Where the images come from that thresholds, router and temperatures are fitted on.
@@ -107,6 +110,7 @@ impl Config {
             model,
             backbone,
             cloud_backbone: None,
+            cloud: None,
             data,
             selection,
             extension_classes: Vec::new(),

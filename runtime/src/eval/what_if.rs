@@ -3,10 +3,10 @@
 use std::error::Error;
 use std::io::{self, Write};
 
-use meanet_method::{Exit, Tally};
+use meanet_method::{Difference, Exit};
 use serde::Serialize;
 
-use super::figures::{Change, Figures};
+use super::figures::Figures;
 use super::setting::{Common, RuleName, ScoreName, Setting, energy, present, threshold};
 use super::stored::Stored;
 
@@ -37,7 +37,7 @@ pub struct Args {
 struct Comparison {
     present: Side,
     proposed: Side,
-    change: Change,
+    change: Difference,
 }
 
 #[derive(Serialize)]
@@ -54,13 +54,15 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let profile = energy(args.common.energy.as_deref())?;
     let side = |setting: Setting| {
         let judged = setting.judge(&stored.report, &stored.selection)?;
-        let tally = Tally::of(&judged, setting.threshold(), setting.extension_offload_above);
-        let figures = Figures::new(&tally, &profile, &stored.config.costs());
+        let figures = Figures::new(&setting.tally(&judged), &profile, &stored.config.costs());
         Ok::<_, Box<dyn Error>>((judged, Side { setting, figures }))
     };
     let (before, present) = side(present)?;
     let (after, proposed) = side(proposed)?;
-    let change = Change::between((&before, &present.setting), (&after, &proposed.setting));
+    let change = Difference::between(
+        &present.setting.answers(&before),
+        &proposed.setting.answers(&after),
+    );
     let comparison = Comparison {
         present,
         proposed,
@@ -194,11 +196,19 @@ fn table(comparison: &Comparison) -> String {
     let lines = rows
         .iter()
         .map(|[name, old, new, change]| format!("{name:<26}{old:>16}{new:>16}{change:>12}"));
-    let Change { mended, spoiled } = comparison.change;
+    let Difference {
+        mended,
+        spoiled,
+        share,
+        reach,
+    } = comparison.change;
     format!(
-        "{}\n\n{} images that nothing was fitted to; {mended} answers mended, {spoiled} spoiled. Standard error of the accuracy: {:.2} points.",
+        "{}\n\n{} images that nothing was fitted to; {mended} answers mended, {spoiled} spoiled: {:+.2} ± {:.2} points (95 %). \
+         Standard error of the accuracy: {:.2} points.",
         lines.collect::<Vec<_>>().join("\n"),
         after.images,
+        100.0 * share,
+        100.0 * reach,
         100.0 * after.standard_error
     )
 }

@@ -4,8 +4,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::Transport;
 use super::answer::Answer;
 use super::histogram::Histogram;
+use super::memory::Memory;
 
 /// Different failures kept as examples.
 const EXAMPLES: usize = 5;
@@ -17,6 +19,10 @@ const REVISIONS: usize = 64;
 pub struct Summary {
     /// The model.
     pub url: String,
+    /// What requests travelled by.
+    pub transport: Option<Transport>,
+    /// Requests a second that were due, where they were sent at a rate.
+    pub rate: Option<f64>,
     /// How long the run took.
     pub seconds: f64,
     /// Requests answered or failed.
@@ -25,6 +31,12 @@ pub struct Summary {
     pub images: u64,
     /// Requests without a usable answer.
     pub failures: u64,
+    /// Of the failures, those in which the server said that it is too busy.
+    pub refused: u64,
+    /// How long refusals took, in milliseconds.
+    pub refused_latency_ms: Quantiles,
+    /// Requests that were due while as many were under way as are sent at once; they count nowhere else.
+    pub unsent: u64,
     /// The first few different failures, with how often each was seen.
     pub failure_examples: BTreeMap<String, u64>,
     /// Answered requests a second.
@@ -41,6 +53,8 @@ pub struct Summary {
     pub revisions: BTreeMap<String, RevisionSummary>,
     /// Requests whose answer cannot come from one revision.
     pub mixed_revisions: u64,
+    /// Memory of the server, where it was watched.
+    pub memory_mib: Option<Memory>,
 }
 
 /// One exit.
@@ -65,6 +79,8 @@ pub struct Quantiles {
     pub p95: Option<f64>,
     /// 99th percentile.
     pub p99: Option<f64>,
+    /// The largest.
+    pub max: Option<f64>,
 }
 
 /// One revision.
@@ -91,6 +107,9 @@ pub(super) struct Tally {
     images: u64,
     right: u64,
     failures: u64,
+    refused: u64,
+    refusals: Histogram,
+    unsent: u64,
     examples: BTreeMap<String, u64>,
     degraded: u64,
     mixed: u64,
@@ -145,11 +164,25 @@ impl Tally {
         }
     }
 
-    pub(super) fn failed(&mut self, reason: String) {
+    pub(super) fn failed(&mut self, reason: &str) {
         self.failures += 1;
-        if self.examples.len() < EXAMPLES || self.examples.contains_key(&reason) {
-            *self.examples.entry(reason).or_default() += 1;
+        if let Some(seen) = self.examples.get_mut(reason) {
+            *seen += 1;
+        } else if self.examples.len() < EXAMPLES {
+            self.examples.insert(reason.to_owned(), 1);
         }
+    }
+
+    /// The server was too busy, and took so long to say it.
+    pub(super) fn refused(&mut self, reason: &str, took: Duration) {
+        self.failed(reason);
+        self.refused += 1;
+        self.refusals.record(took);
+    }
+
+    /// A request was due and could not be sent.
+    pub(super) fn unsent(&mut self) {
+        self.unsent += 1;
     }
 
     /// How it goes, for people.
@@ -179,10 +212,15 @@ impl Tally {
         let images = self.images.max(1) as f64;
         Summary {
             url: url.to_owned(),
+            transport: None,
+            rate: None,
             seconds: elapsed.as_secs_f64(),
             requests: self.answered + self.failures,
             images: self.images,
             failures: self.failures,
+            refused: self.refused,
+            refused_latency_ms: quantiles(&self.refusals),
+            unsent: self.unsent,
             failure_examples: self.examples.clone(),
             requests_per_second: self.answered as f64 / elapsed.as_secs_f64().max(1e-9),
             accuracy: (self.images > 0).then_some(self.right as f64 / images),
@@ -203,6 +241,7 @@ impl Tally {
             latency_ms: quantiles(&self.latency),
             revisions: self.revisions.clone(),
             mixed_revisions: self.mixed,
+            memory_mib: None,
         }
     }
 }
@@ -213,6 +252,7 @@ fn quantiles(histogram: &Histogram) -> Quantiles {
         p50: at(0.5),
         p95: at(0.95),
         p99: at(0.99),
+        max: at(1.0),
     }
 }
 
@@ -237,7 +277,7 @@ mod tests {
         let mut tally = Tally::default();
         tally.answered(&answer, &[1, 3], false, Duration::from_millis(10));
         for _ in 0..3 {
-            tally.failed("status 503".to_owned());
+            tally.refused("status 503", Duration::from_millis(2));
         }
         let summary = tally.summary("http://x", Duration::from_secs(1));
         assert_eq!(
@@ -249,7 +289,7 @@ mod tests {
             ),
             (4, 2, 3, 1)
         );
-        assert_eq!(summary.failure_examples["status 503"], 3);
+        assert_eq!((summary.refused, summary.failure_examples["status 503"]), (3, 3));
         assert_eq!(summary.accuracy, Some(0.5));
         assert!(
             summary.exits["cloud"].latency_ms.p50.is_some() && summary.exits["main"].latency_ms.p50.is_none()

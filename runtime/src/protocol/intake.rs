@@ -1,6 +1,7 @@
 use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -17,12 +18,16 @@ const ROOM: usize = 128 << 20;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes that are still read of a body that is refused: a client that is cut off while it sends never sees the answer.
 const COURTESY: u64 = 256 << 20;
+/// Bodies up to this size are read where they arrived; larger ones would hold up others.
+const SMALL: usize = 256 << 10;
 
 /// Takes bodies in, each bounded in size and time, all of them bounded in memory.
 #[derive(Clone, Debug)]
 pub struct Intake {
     room: Arc<Semaphore>,
     patience: Duration,
+    /// Large bodies that are read at once.
+    readers: Arc<Semaphore>,
 }
 
 impl Default for Intake {
@@ -35,7 +40,20 @@ impl Default for Intake {
 #[derive(Debug)]
 pub struct Body {
     bytes: BytesMut,
-    room: Option<OwnedSemaphorePermit>,
+    room: Room,
+}
+
+/// Room that the body of a request takes until it is answered.
+#[derive(Debug, Default)]
+pub struct Room(Option<OwnedSemaphorePermit>);
+
+impl Room {
+    fn take(&mut self, more: OwnedSemaphorePermit) {
+        match &mut self.0 {
+            Some(room) => room.merge(more),
+            None => self.0 = Some(more),
+        }
+    }
 }
 
 impl Deref for Body {
@@ -53,7 +71,49 @@ impl Intake {
         Self {
             room: Arc::new(Semaphore::new(room)),
             patience,
+            readers: Arc::new(Semaphore::new(
+                available_parallelism().map_or(1, std::num::NonZero::get),
+            )),
         }
+    }
+
+    /// Room for a body of `count` bytes that a transport has taken in by itself.
+    ///
+    /// # Errors
+    /// 429, where the requests under way hold all there is.
+    pub fn room(&self, count: usize) -> Result<Room, ApiError> {
+        self.claim(count).map(|room| Room(Some(room)))
+    }
+
+    /// Runs `job`, which reads a body of `size` bytes: here where that is quick, else away from the threads that serve, and
+    /// as many at a time as there are processors.
+    ///
+    /// # Errors
+    /// Those of the job.
+    pub async fn reading<T: Send + 'static>(
+        &self,
+        size: usize,
+        job: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        if size <= SMALL { job() } else { self.aside(job).await }
+    }
+
+    /// Runs `job` away from the threads that serve, and as many at a time as there are processors.
+    ///
+    /// # Errors
+    /// Those of the job; 500 where it crashed.
+    pub async fn aside<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let crashed = || ApiError::internal("the request could not be read: see the log of this server");
+        let turn = Arc::clone(&self.readers).acquire_owned().await.map_err(|_| crashed())?;
+        // The turn lasts as long as the job, also where nobody waits for it any more.
+        let job = move || {
+            let _turn = turn;
+            job()
+        };
+        tokio::task::spawn_blocking(job).await.map_err(|_| crashed())?
     }
 
     /// Reads a body of [`MAX_BODY`] bytes at most. Of one that is larger nothing is kept; it is read on for a while, so that
@@ -71,22 +131,22 @@ impl Intake {
                 Ok(Err(Refusal::TooLarge)) => {}
                 Ok(Err(Refusal::Other(error))) => return Err(error),
                 Err(_) => {
-                    return Err(ApiError {
-                        status: StatusCode::REQUEST_TIMEOUT,
-                        message: format!(
+                    return Err(ApiError::new(
+                        StatusCode::REQUEST_TIMEOUT,
+                        format!(
                             "body: it did not arrive within {:?}; send it faster or in parts",
                             self.patience
                         ),
-                    });
+                    ));
                 }
             }
         }
         // However slowly the rest of it comes, it is too large.
         let _ = timeout(self.patience, hear_out(stream)).await;
-        Err(ApiError {
-            status: StatusCode::PAYLOAD_TOO_LARGE,
-            message: format!("body: at most {MAX_BODY} bytes are taken; send fewer images in a request"),
-        })
+        Err(ApiError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("body: at most {MAX_BODY} bytes are taken; send fewer images in a request"),
+        ))
     }
 
     async fn gather<B: Buf>(
@@ -95,7 +155,7 @@ impl Intake {
     ) -> Result<Body, Refusal> {
         let mut body = Body {
             bytes: BytesMut::new(),
-            room: None,
+            room: Room::default(),
         };
         while let Some(chunk) = stream.next().await {
             let broken = |e| Refusal::Other(ApiError::malformed(format!("body: it broke off: {e}")));
@@ -104,7 +164,7 @@ impl Intake {
             if (body.bytes.len() + count) as u64 > MAX_BODY {
                 return Err(Refusal::TooLarge);
             }
-            body.take(self.claim(count).map_err(Refusal::Other)?);
+            body.room.take(self.claim(count).map_err(Refusal::Other)?);
             body.bytes.extend_from_slice(&chunk.copy_to_bytes(count));
         }
         Ok(body)
@@ -121,11 +181,10 @@ impl Intake {
 }
 
 impl Body {
-    fn take(&mut self, more: OwnedSemaphorePermit) {
-        match &mut self.room {
-            Some(room) => room.merge(more),
-            None => self.room = Some(more),
-        }
+    /// Its bytes, and the room that they take until the request is answered.
+    #[must_use]
+    pub fn into_parts(self) -> (bytes::Bytes, Room) {
+        (self.bytes.freeze(), self.room)
     }
 }
 

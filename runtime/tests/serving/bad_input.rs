@@ -205,7 +205,7 @@ fn all() -> Vec<Bad> {
                 r#"{{"inputs":[{{"name":"image","datatype":"UINT8","shape":[1],"data":{}"#,
                 "[".repeat(1 << 20)
             ),
-            "body",
+            "inputs[0].data",
         ),
         json_text("no inputs", "{}", "inputs"),
         json_text("empty inputs", r#"{"inputs": []}"#, "inputs"),

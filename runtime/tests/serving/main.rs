@@ -8,10 +8,15 @@
 )]
 
 mod bad_input;
+mod batching;
+mod connections;
 mod dead_cloud;
+mod other_cloud;
+mod overload;
 mod restart;
 mod shutdown;
 mod support;
 mod swap;
 mod tls;
+mod transports;
 mod twin;

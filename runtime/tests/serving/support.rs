@@ -8,8 +8,8 @@ mod model;
 
 pub use api::{Api, SlowStore};
 pub use cloud::CloudServer;
-pub use edge::{EdgeServer, args};
-pub use images::{image, infer_json, png};
+pub use edge::{EdgeServer, ROOM, args};
+pub use images::{image, infer_json, large, png};
 pub use model::{Model, revision};
 
 /// Class, exit, score and whether it is degraded, of an answer for one image.

@@ -54,4 +54,4 @@ impl Simd for Avx2 {
     }
 }
 
-kernels!(Avx2, accumulators: 12, feature: "avx2,fma");
+kernels!(Avx2, registers: 16, feature: "avx2,fma");

@@ -54,4 +54,4 @@ impl Simd for Avx512 {
     }
 }
 
-kernels!(Avx512, accumulators: 28, feature: "avx512f");
+kernels!(Avx512, registers: 32, feature: "avx512f");

@@ -48,7 +48,7 @@ fn cut(kernels: &Kernels, width: usize, blocks: usize, stride: usize) -> (f32, V
         let fits = TILE_WIDTHS
             .into_iter()
             .filter(|p| *p <= end && (kernels.tile)(*p, blocks, stride).is_some());
-        let choices = fits.map(|p| (best[end - p].0 + time(kernels, p, blocks), p));
+        let choices = fits.map(|p| (best[end - p].0 + time(p, blocks), p));
         best.push(choices.fold((f32::INFINITY, 1), |a, b| if b.0 < a.0 { b } else { a }));
     }
     let mut pieces = Vec::new();
@@ -64,10 +64,12 @@ fn cut(kernels: &Kernels, width: usize, blocks: usize, stride: usize) -> (f32, V
     (best[width].0, pieces)
 }
 
-/// Sums wait for their latency where there are few of them; weights and pixels have to be loaded.
-fn time(kernels: &Kernels, pixels: usize, blocks: usize) -> f32 {
-    let sums = (pixels * blocks).max(kernels.accumulators / 3) as f32;
-    sums + 0.25 * (pixels + blocks) as f32
+/// Cycles for a channel in, on a core that begins two products and two loads a cycle and finishes a product after four; a quarter
+/// for what a tile costs besides.
+fn time(pixels: usize, blocks: usize) -> f32 {
+    let products = (pixels * blocks) as f32 / 2.0;
+    let loads = (pixels + blocks) as f32 / 2.0;
+    products.max(loads).max(4.0) + 0.25
 }
 
 /// How many blocks a tile should compute for rows of `width` pixels and `blocks` blocks in all.

@@ -53,4 +53,4 @@ impl Simd for Neon {
     }
 }
 
-kernels!(Neon, accumulators: 24, feature: "neon");
+kernels!(Neon, registers: 32, feature: "neon");

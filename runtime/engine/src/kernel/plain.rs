@@ -1,5 +1,7 @@
 //! Steps that only move or average numbers.
 
+use std::ops::Range;
+
 use crate::graph::Shortcut;
 use crate::images::Images;
 
@@ -48,15 +50,31 @@ impl Normalise {
     }
 }
 
-/// Means over squares.
-#[derive(Clone, Copy)]
-pub(crate) struct Average {
+/// What becomes of the pixels of a square.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fold {
+    Mean,
+    Max,
+}
+
+/// Means or largest values of squares.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pool {
+    pub(crate) fold: Fold,
     /// Rows and columns.
     pub(crate) kernel: [usize; 2],
     pub(crate) stride: usize,
+    /// Pixels that squares may reach beyond the map, where they count for nothing.
+    pub(crate) padding: usize,
 }
 
-impl Average {
+impl Pool {
+    /// Where a square of `kernel` pixels at `position` lies in `length` pixels.
+    fn span(self, position: usize, kernel: usize, length: usize) -> Range<usize> {
+        let start = position * self.stride;
+        start.saturating_sub(self.padding)..(start + kernel - self.padding).min(length)
+    }
+
     /// # Safety
     /// As for [`super::program::Program`]'s tasks.
     pub(crate) unsafe fn run(self, frame: &Frame, [input, output]: [&Place; 2], part: Part) {
@@ -64,26 +82,33 @@ impl Average {
         let lanes = frame.kernels.lanes;
         let blocks = output.blocks(lanes);
         let [rows, columns] = self.kernel;
-        let factor = 1.0 / (rows * columns) as f32;
+        let (first, factor) = match self.fold {
+            Fold::Mean => (0.0, 1.0 / (rows * columns) as f32),
+            Fold::Max => (f32::NEG_INFINITY, 1.0),
+        };
         for unit in part.of(frame.images() * blocks) {
             let (block, image) = (unit % blocks, unit / blocks);
-            // SAFETY: units are disjoint blocks of the output.
+            // SAFETY: units are disjoint blocks of the output; squares are cut at the edges of the input.
             unsafe {
                 let (from, to) = (frame.map(input, image), frame.map(output, image));
                 to.clear_border(output, block, lanes);
                 for y in 0..output.height {
                     for x in 0..output.width {
-                        let mut sums = [0.0_f32; MOST_LANES];
-                        for row in 0..rows {
-                            let line = from.at(block, y * self.stride + row, x * self.stride, lanes);
-                            for column in 0..columns {
-                                for (lane, sum) in sums[..lanes].iter_mut().enumerate() {
-                                    *sum += *line.add(column * lanes + lane);
+                        let mut folded = [first; MOST_LANES];
+                        for row in self.span(y, rows, input.height) {
+                            for column in self.span(x, columns, input.width) {
+                                let pixel = from.at(block, row, column, lanes);
+                                for (lane, sum) in folded[..lanes].iter_mut().enumerate() {
+                                    let value = *pixel.add(lane);
+                                    *sum = match self.fold {
+                                        Fold::Mean => *sum + value,
+                                        Fold::Max => sum.max(value),
+                                    };
                                 }
                             }
                         }
                         let pixel = to.at(block, y, x, lanes);
-                        for (lane, sum) in sums[..lanes].iter().enumerate() {
+                        for (lane, sum) in folded[..lanes].iter().enumerate() {
                             pixel.add(lane).write(sum * factor);
                         }
                     }

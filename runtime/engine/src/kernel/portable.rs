@@ -56,4 +56,4 @@ impl Simd for Portable {
     }
 }
 
-kernels!(Portable, accumulators: 6);
+kernels!(Portable, registers: 8);

@@ -1,6 +1,6 @@
 //! The steps of a plan with their memory, checked once and run often.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use crate::error::{EngineError, GraphSnafu};
 use crate::graph::Shortcut;
@@ -11,10 +11,16 @@ use super::depthwise::Depthwise;
 use super::direct::Direct;
 use super::frame::{Frame, Home, Part, Place, Rows};
 use super::memory::Memory;
-use super::plain::{self, Average, Normalise};
+use super::plain::{self, Normalise, Pool};
+use super::shares::Shares;
 use super::table::Kernels;
 use super::threads::{Member, Threads};
 use super::winograd::Winograd;
+
+/// Labour of a part that is worth handing to another thread; some 2 µs.
+const LEAST_LABOUR: usize = 100_000;
+/// Parts a task is cut into for each thread at most.
+const PARTS_PER_THREAD: usize = 2;
 
 /// What a task does.
 pub(crate) enum Work {
@@ -22,7 +28,7 @@ pub(crate) enum Work {
     Direct(Direct),
     Winograd(Winograd),
     Depthwise(Depthwise),
-    Average(Average),
+    Pool(Pool),
     Concat,
     Shortcut(Shortcut),
 }
@@ -34,6 +40,16 @@ pub(crate) struct Task {
     pub(crate) residual: Option<usize>,
     pub(crate) output: usize,
     pub(crate) clamp: Clamp,
+    /// Multiplications, or what takes as long, for an image.
+    pub(crate) labour: usize,
+}
+
+impl Task {
+    /// In how many parts `threads` threads should do it for `images` images: more than threads, so that one that comes late finds
+    /// some left, but none too small to be worth a thread's while.
+    fn parts(&self, images: usize, threads: usize) -> usize {
+        (self.labour * images / LEAST_LABOUR).clamp(1, PARTS_PER_THREAD * threads)
+    }
 }
 
 /// All that does not change while a plan runs.
@@ -187,7 +203,15 @@ impl Program {
                 depthwise.window(),
                 &[][..],
             ),
-            (Work::Average(average), Some(_)) => ([0; 2], 0, (average.kernel, average.stride), &[][..]),
+            // Squares are cut at the edges, so their padding needs no border; less than a square has to be cut off.
+            (Work::Pool(pool), Some(input)) => {
+                let reach = |length: usize, kernel: usize| (length - 1) * pool.stride + kernel;
+                return (pool.padding >= pool.kernel[0].min(pool.kernel[1])
+                    || reach(output.height, pool.kernel[0]) > input.height + 2 * pool.padding
+                    || reach(output.width, pool.kernel[1]) > input.width + 2 * pool.padding
+                    || input.channels != output.channels)
+                    .then_some("pools what is not there");
+            }
             (Work::Shortcut(shortcut), Some(_)) => ([0; 2], 0, ([1, 1], shortcut.stride), &[][..]),
             (Work::Concat, Some(_)) => ([0; 2], 0, ([1, 1], 1), &[][..]),
             _ => return Some("has no input, or one too many"),
@@ -246,6 +270,10 @@ impl Buffers {
         self.kept.as_slice()
     }
 
+    pub(crate) fn kept_mut(&mut self) -> &mut [f32] {
+        self.kept.as_mut_slice()
+    }
+
     /// Bytes of all buffers.
     pub(crate) fn bytes(&self) -> usize {
         let own: usize = self.scratch.iter().chain(&self.workspace).map(Memory::len).sum();
@@ -297,15 +325,16 @@ impl Program {
             .extend(both.map(|(scratch, workspace)| (scratch.as_mut_ptr(), workspace.as_mut_ptr())));
         addresses.kept = buffers.kept.as_mut_ptr();
         let addresses = &*addresses;
-        let next = AtomicUsize::new(0);
-        threads.run(&|member: &Member| self.share(job, addresses, &next, member))
+        let shared = Shares::default();
+        threads.run(&|member: &Member| self.share(job, addresses, &shared, member))
     }
 
-    /// One thread's share: chunks of images as long as there is one for each, then the rest together.
-    fn share(&self, job: &Job, addresses: &Addresses, next: &AtomicUsize, member: &Member) {
+    /// One thread's share: chunks of images as long as there is one for each thread, then parts of the steps of the rest.
+    fn share(&self, job: &Job, addresses: &Addresses, shares: &Shares, member: &Member) {
         let total = job.rows.len();
         let alone = total - total % member.count;
         let chunk = self.sizes.chunk.min((alone / member.count).max(1));
+        let tasks = &self.tasks[job.segment];
         let frame = |rows, scratch: usize| Frame {
             kernels: self.kernels,
             weights: self.weights.as_ptr(),
@@ -316,41 +345,34 @@ impl Program {
             rows,
         };
         loop {
-            let start = next.fetch_add(chunk, Ordering::Relaxed);
+            let start = shares.images.fetch_add(chunk, Ordering::Relaxed);
             if start >= alone {
                 break;
             }
             let frame = frame(job.rows.slice(start..alone.min(start + chunk)), member.index);
-            for task in &self.tasks[job.segment] {
+            for task in tasks {
                 // SAFETY: no other thread has this scratch or these images.
                 unsafe { self.perform(task, &frame, Part { index: 0, of: 1 }) };
             }
         }
-        let mut start = alone;
-        while start < total {
-            // All have left the scratch of thread 0 before it is used together.
-            if !member.meet() {
-                return;
-            }
-            let end = total.min(start + self.sizes.chunk);
-            let frame = frame(job.rows.slice(start..end), 0);
-            for task in &self.tasks[job.segment] {
-                // SAFETY: all threads run the same task on different parts, and meet before the next.
-                unsafe {
-                    self.perform(
-                        task,
-                        &frame,
-                        Part {
-                            index: member.index,
-                            of: member.count,
-                        },
-                    )
-                };
-                if !member.meet() {
-                    return;
-                }
-            }
-            start = end;
+        // The rest lies in the caller's scratch, who has left it as it is here.
+        let rest = |step: usize| {
+            let start = alone + step / tasks.len() * self.sizes.chunk;
+            let rows = start..total.min(start + self.sizes.chunk);
+            let task = &tasks[step % tasks.len()];
+            let parts = task.parts(rows.len(), member.count);
+            (task, frame(job.rows.slice(rows), 0), parts)
+        };
+        let perform = |step: usize, index: usize| {
+            let (task, frame, of) = rest(step);
+            // SAFETY: each part of a step is given to one thread, and a step begins when all parts of the one before are done.
+            unsafe { self.perform(task, &frame, Part { index, of }) };
+        };
+        let steps = (total - alone).div_ceil(self.sizes.chunk) * tasks.len();
+        if member.index == 0 {
+            shares.lead(steps, |step| rest(step).2, perform, || member.is_lost());
+        } else if steps > 0 {
+            shares.help(steps, |step| rest(step).2, perform, || member.is_lost());
         }
     }
 
@@ -368,7 +390,7 @@ impl Program {
                 Work::Direct(direct) => direct.run(frame, pair(), residual, task.clamp, part),
                 Work::Winograd(winograd) => winograd.run(frame, pair(), residual, task.clamp, part),
                 Work::Depthwise(depthwise) => depthwise.run(frame, pair(), residual, task.clamp, part),
-                Work::Average(average) => average.run(frame, pair(), part),
+                Work::Pool(pool) => pool.run(frame, pair(), part),
                 Work::Shortcut(shortcut) => shortcut.run(frame, pair(), part),
                 Work::Concat => {
                     let inputs = task.inputs.iter().map(|p| place(*p));

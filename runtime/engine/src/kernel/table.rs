@@ -25,8 +25,6 @@ pub(crate) const TILE_BLOCKS: usize = 4;
 pub(crate) struct Kernels {
     /// Channels of a block.
     pub(crate) lanes: usize,
-    /// Registers a tile may sum in.
-    pub(crate) accumulators: usize,
     /// By pixels, blocks and stride (1 or 2).
     pub(crate) tile: fn(usize, usize, usize) -> Option<TileFn>,
     /// By pixels and stride; for kernels of 3×3, and for all others.
@@ -59,10 +57,10 @@ macro_rules! tiles {
     ($pixels:expr, $blocks:expr, $s:literal: $($p:literal)*) => {
         match ($pixels, $blocks) {
             $(
-                ($p, 1) => Some(tile::<$p, 1, $s> as TileFn),
-                ($p, 2) if $p * 2 <= ACCUMULATORS => Some(tile::<{ bound($p, 2) }, 2, $s> as TileFn),
-                ($p, 3) if $p * 3 <= ACCUMULATORS => Some(tile::<{ bound($p, 3) }, 3, $s> as TileFn),
-                ($p, 4) if $p * 4 <= ACCUMULATORS => Some(tile::<{ bound($p, 4) }, 4, $s> as TileFn),
+                ($p, 1) if fits($p, 1) => Some(tile::<{ bound($p, 1) }, 1, $s> as TileFn),
+                ($p, 2) if fits($p, 2) => Some(tile::<{ bound($p, 2) }, 2, $s> as TileFn),
+                ($p, 3) if fits($p, 3) => Some(tile::<{ bound($p, 3) }, 3, $s> as TileFn),
+                ($p, 4) if fits($p, 4) => Some(tile::<{ bound($p, 4) }, 4, $s> as TileFn),
             )*
             _ => None,
         }
@@ -83,10 +81,15 @@ pub(crate) use rows;
 
 /// Compiles the kernels for one kind of vector, under its target feature, and the table of them.
 macro_rules! kernels {
-    ($simd:ty, accumulators: $accumulators:literal $(, feature: $feature:literal)?) => {
-        use super::table::{Kernels, RowFn, TILE_BLOCKS, TileFn, rows, tiles};
+    ($simd:ty, registers: $registers:literal $(, feature: $feature:literal)?) => {
+        use super::table::{Kernels, RowFn, TileFn, rows, tiles};
 
-        const ACCUMULATORS: usize = $accumulators;
+        /// Whether a tile's sums, the fewer of its pixels and filters, and one of the others fit into registers, with one to spare:
+        /// with none, the compiler moves sums about.
+        const fn fits(pixels: usize, blocks: usize) -> bool {
+            let held = if pixels < blocks { pixels } else { blocks };
+            pixels * blocks + held + 2 <= $registers
+        }
 
         $(#[target_feature(enable = $feature)])?
         unsafe fn tile<const P: usize, const N: usize, const S: usize>(tile: &super::tile::Tile) {
@@ -113,9 +116,6 @@ macro_rules! kernels {
         }
 
         fn pick_tile(pixels: usize, blocks: usize, stride: usize) -> Option<TileFn> {
-            if pixels * blocks > ACCUMULATORS || blocks > TILE_BLOCKS {
-                return None;
-            }
             match stride {
                 1 => tiles!(pixels, blocks, 1: 1 2 3 4 5 6 7 8 12 14 16),
                 2 => tiles!(pixels, blocks, 2: 1 2 3 4 5 6 7 8 12 14 16),
@@ -125,7 +125,7 @@ macro_rules! kernels {
 
         /// Tiles that no one asks for are those of one pixel, so that they cost no code.
         const fn bound(pixels: usize, blocks: usize) -> usize {
-            if pixels * blocks > ACCUMULATORS { 1 } else { pixels }
+            if fits(pixels, blocks) { pixels } else { 1 }
         }
 
         fn pick_row(pixels: usize, stride: usize, three: bool) -> Option<RowFn> {
@@ -140,7 +140,6 @@ macro_rules! kernels {
 
         pub(crate) static KERNELS: Kernels = Kernels {
             lanes: <$simd as Simd>::LANES,
-            accumulators: ACCUMULATORS,
             tile: pick_tile,
             row: pick_row,
             gather,

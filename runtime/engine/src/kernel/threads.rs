@@ -1,11 +1,12 @@
-//! A fixed set of threads that run one job together: awake at once when the next comes soon, asleep when it does not.
+//! Threads that help a caller. A helper that has not come in time is not waited for: on a busy machine it may not run for
+//! milliseconds, while the caller goes on alone.
 
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::hint::spin_loop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
 use snafu::ResultExt;
@@ -15,7 +16,14 @@ use crate::error::{EngineError, PanickedSnafu, ThreadSnafu};
 /// Looks for work before a thread goes to sleep; some 50 µs.
 const LOOKS: usize = 2_000;
 /// Looks before a thread that waits for others offers its core.
-const LOOKS_BEFORE_YIELD: usize = 4_000;
+const LOOKS_BEFORE_YIELD: usize = 1_000;
+
+/// In [`Shared::door`]: helpers may come in.
+const OPEN: u64 = 1 << 16;
+/// In [`Shared::door`]: how many helpers are in.
+const INSIDE: u64 = OPEN - 1;
+/// In [`Shared::door`]: the number of the job, in steps of this.
+const JOB: u64 = OPEN << 1;
 
 type Task<'a> = dyn Fn(&Member) + Sync + 'a;
 
@@ -28,17 +36,13 @@ pub(crate) struct Threads {
 struct Shared {
     /// Threads, the caller among them.
     count: usize,
-    /// Raised by one for each job.
-    job: AtomicUsize,
-    /// What to run; written by the caller while no other thread runs, and read after `job` was raised.
+    /// Number of the job, whether helpers may come in, and how many are in.
+    door: AtomicU64,
+    /// What to run; written by the caller while the door is shut and nobody is in, read by helpers that are in.
     task: UnsafeCell<Option<*const Task<'static>>>,
-    /// Threads that have not finished the job.
-    running: AtomicUsize,
     stop: AtomicBool,
     panicked: AtomicBool,
     asleep: Vec<AtomicBool>,
-    arrived: AtomicUsize,
-    phase: AtomicUsize,
 }
 
 // SAFETY: `task` is the only field that is not `Sync`, or `Send`; `Threads::run` says who touches it when.
@@ -48,43 +52,31 @@ unsafe impl Send for Shared {}
 
 /// One of the threads, as a job sees it.
 pub(crate) struct Member<'a> {
+    /// 0 for the caller.
     pub(crate) index: usize,
     pub(crate) count: usize,
     shared: &'a Shared,
 }
 
-/// Waits until `done`; gives up with `false` when a thread has panicked.
-fn wait(shared: &Shared, done: impl Fn() -> bool) -> bool {
-    let mut looks = 0;
-    while !done() {
-        if shared.panicked.load(Ordering::Relaxed) {
-            return done();
-        }
-        looks += 1;
-        if looks < LOOKS_BEFORE_YIELD {
+/// Waits for others, and offers its core to them if that takes long.
+#[derive(Default)]
+pub(crate) struct Patience(usize);
+
+impl Patience {
+    pub(crate) fn wait(&mut self) {
+        self.0 += 1;
+        if self.0 < LOOKS_BEFORE_YIELD {
             spin_loop();
         } else {
             thread::yield_now();
         }
     }
-    true
 }
 
 impl Member<'_> {
-    /// Returns when all threads have come here. `false` when one has panicked and never will.
-    #[must_use]
-    pub(crate) fn meet(&self) -> bool {
-        let shared = self.shared;
-        if self.count == 1 {
-            return true;
-        }
-        let phase = shared.phase.load(Ordering::Acquire);
-        if shared.arrived.fetch_add(1, Ordering::AcqRel) + 1 == self.count {
-            shared.arrived.store(0, Ordering::Relaxed);
-            shared.phase.store(phase.wrapping_add(1), Ordering::Release);
-            return true;
-        }
-        wait(shared, || shared.phase.load(Ordering::Acquire) != phase)
+    /// Whether a thread has panicked: what it was to do is never done.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.shared.panicked.load(Ordering::Relaxed)
     }
 }
 
@@ -92,14 +84,11 @@ impl Threads {
     pub(crate) fn new(count: usize) -> Result<Self, EngineError> {
         let shared = Arc::new(Shared {
             count,
-            job: AtomicUsize::new(0),
+            door: AtomicU64::new(0),
             task: UnsafeCell::new(None),
-            running: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
             panicked: AtomicBool::new(false),
             asleep: (0..count).map(|_| AtomicBool::new(false)).collect(),
-            arrived: AtomicUsize::new(0),
-            phase: AtomicUsize::new(0),
         });
         let mut threads = Self {
             shared,
@@ -116,7 +105,8 @@ impl Threads {
         Ok(threads)
     }
 
-    /// Runs `task` once on every thread and returns when all are done.
+    /// Runs `task` on the caller's thread, and at most once on each of the others: on those that come in before the caller has
+    /// done. So a task must hand out its work such that the caller can do all of it. Returns when all have left.
     pub(crate) fn run(&mut self, task: &Task<'_>) -> Result<(), EngineError> {
         let shared = &*self.shared;
         if shared.panicked.load(Ordering::Acquire) {
@@ -127,30 +117,28 @@ impl Threads {
             count: shared.count,
             shared,
         };
-        if shared.count > 1 {
+        if shared.count == 1 {
+            run_share(task, &caller);
+        } else {
             let task: *const Task<'_> = task;
-            // SAFETY: only the lifetime is changed. No thread uses the task after `running` has come to zero, which is
-            // awaited below, also when this thread's share panics.
+            // SAFETY: only the lifetime is changed. Helpers use the task only while they are in, and all have left before this
+            // function returns, also when this thread's share panics.
             let task: *const Task<'static> = unsafe { std::mem::transmute(task) };
-            // SAFETY: `running` is zero: no thread reads the field until `job` is raised below, and `&mut self` keeps other
-            // callers out.
+            // SAFETY: the door is shut and nobody is in, since the last job has ended and `&mut self` keeps other callers out.
             unsafe { *shared.task.get() = Some(task) };
-            shared.running.store(shared.count - 1, Ordering::Relaxed);
-            shared.job.fetch_add(1, Ordering::SeqCst);
+            let job = (shared.door.load(Ordering::Relaxed) & !(JOB - 1)).wrapping_add(JOB);
+            shared.door.store(job | OPEN, Ordering::SeqCst);
             for (index, handle) in self.handles.iter().enumerate() {
                 if shared.asleep[index + 1].load(Ordering::SeqCst) {
                     handle.thread().unpark();
                 }
             }
-        }
-        run_share(task, &caller);
-        let mut looks = 0;
-        while shared.running.load(Ordering::Acquire) > 0 {
-            looks += 1;
-            if looks < LOOKS_BEFORE_YIELD {
-                spin_loop();
-            } else {
-                thread::yield_now();
+            // SAFETY: the task is still borrowed.
+            run_share(unsafe { &*task }, &caller);
+            shared.door.fetch_and(!OPEN, Ordering::AcqRel);
+            let mut patience = Patience::default();
+            while shared.door.load(Ordering::Acquire) & INSIDE > 0 {
+                patience.wait();
             }
         }
         if shared.panicked.load(Ordering::Acquire) {
@@ -169,46 +157,61 @@ fn run_share(task: &Task<'_>, member: &Member) {
     }
 }
 
+/// Goes in if the door is open for a job other than `seen`; gives the job.
+fn enter(shared: &Shared, seen: u64) -> Option<u64> {
+    let mut door = shared.door.load(Ordering::SeqCst);
+    while door & OPEN > 0 && door & !(JOB - 1) != seen {
+        let inside = shared
+            .door
+            .compare_exchange_weak(door, door + 1, Ordering::SeqCst, Ordering::SeqCst);
+        match inside {
+            Ok(_) => return Some(door & !(JOB - 1)),
+            Err(now) => door = now,
+        }
+    }
+    None
+}
+
 fn work(shared: &Shared, index: usize) {
     let member = Member {
         index,
         count: shared.count,
         shared,
     };
-    let mut seen = 0;
+    let (mut seen, mut looks) = (0, 0);
     loop {
-        let mut looks = 0;
-        while shared.job.load(Ordering::Acquire) == seen {
-            looks += 1;
-            if looks < LOOKS {
-                spin_loop();
-                continue;
+        if shared.stop.load(Ordering::SeqCst) {
+            return;
+        }
+        if let Some(job) = enter(shared, seen) {
+            (seen, looks) = (job, 0);
+            // SAFETY: the task was written before the door was opened, and the caller keeps it alive and unchanged until this
+            // thread has left.
+            let task = unsafe { (*shared.task.get()).map(|task| &*task) };
+            if let Some(task) = task {
+                run_share(task, &member);
             }
-            // The caller raises `job` before it looks at `asleep`, this thread the other way round: one sees the other.
+            shared.door.fetch_sub(1, Ordering::AcqRel);
+        } else if looks < LOOKS {
+            looks += 1;
+            spin_loop();
+        } else {
+            // The caller opens the door before it looks at `asleep`, this thread the other way round: one sees the other.
             shared.asleep[index].store(true, Ordering::SeqCst);
-            if shared.job.load(Ordering::SeqCst) == seen {
+            let door = shared.door.load(Ordering::SeqCst);
+            let news = door & OPEN > 0 && door & !(JOB - 1) != seen;
+            if !news && !shared.stop.load(Ordering::SeqCst) {
                 thread::park();
             }
             shared.asleep[index].store(false, Ordering::SeqCst);
+            looks = 0;
         }
-        seen = seen.wrapping_add(1);
-        if shared.stop.load(Ordering::Acquire) {
-            return;
-        }
-        // SAFETY: `job` was raised after the task was written, and the caller keeps it alive and unchanged until `running`,
-        // which this thread lowers last, is zero.
-        let task = unsafe { (*shared.task.get()).map(|task| &*task) };
-        if let Some(task) = task {
-            run_share(task, &member);
-        }
-        shared.running.fetch_sub(1, Ordering::Release);
     }
 }
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::Release);
-        self.shared.job.fetch_add(1, Ordering::SeqCst);
+        self.shared.stop.store(true, Ordering::SeqCst);
         for handle in self.handles.drain(..) {
             handle.thread().unpark();
             // A thread that panicked has been reported by the job.
@@ -219,46 +222,62 @@ impl Drop for Threads {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
     use super::*;
 
     #[test]
-    fn every_thread_runs_every_job_once() {
+    fn all_work_is_done_once_whoever_comes() {
         for count in [1, 2, 5] {
             let mut threads = Threads::new(count).unwrap();
-            let runs: Vec<AtomicUsize> = (0..count).map(|_| AtomicUsize::new(0)).collect();
-            for _ in 0..500 {
+            for round in 0..500 {
+                let units: Vec<AtomicUsize> = (0..20).map(|_| AtomicUsize::new(0)).collect();
+                let next = AtomicUsize::new(0);
                 threads
-                    .run(&|m: &Member| {
-                        runs[m.index].fetch_add(1, Ordering::Relaxed);
+                    .run(&|_: &Member| {
+                        while let Some(unit) = units.get(next.fetch_add(1, Ordering::Relaxed)) {
+                            unit.fetch_add(1, Ordering::Relaxed);
+                        }
                     })
                     .unwrap();
+                assert!(units.iter().all(|u| u.load(Ordering::Relaxed) == 1));
+                // Sometimes long enough for helpers to fall asleep.
+                if round % 100 == 0 {
+                    thread::sleep(std::time::Duration::from_millis(2));
+                }
             }
-            assert!(runs.iter().all(|r| r.load(Ordering::Relaxed) == 500));
         }
     }
 
     #[test]
-    fn nobody_leaves_a_meeting_before_all_have_come() {
-        let mut threads = Threads::new(3).unwrap();
-        let steps = AtomicUsize::new(0);
-        threads
-            .run(&|m: &Member| {
-                for step in 1..=200 {
-                    steps.fetch_add(1, Ordering::SeqCst);
-                    assert!(m.meet());
-                    assert!(steps.load(Ordering::SeqCst) >= 3 * step);
-                    assert!(m.meet());
+    fn nobody_is_in_when_the_caller_goes_on() {
+        let mut threads = Threads::new(4).unwrap();
+        for _ in 0..2_000 {
+            let inside = AtomicUsize::new(0);
+            let task = |m: &Member| {
+                inside.fetch_add(1, Ordering::SeqCst);
+                for _ in 0..m.index * 50 {
+                    spin_loop();
                 }
-            })
-            .unwrap();
+                inside.fetch_sub(1, Ordering::SeqCst);
+            };
+            threads.run(&task).unwrap();
+            assert_eq!(inside.load(Ordering::SeqCst), 0);
+        }
     }
 
     #[test]
     fn a_panic_is_an_error_and_blocks_nobody() {
         let mut threads = Threads::new(3).unwrap();
+        let came = AtomicBool::new(false);
         let result = threads.run(&|m: &Member| {
-            assert!(m.index != 1, "on purpose");
-            let _ = m.meet();
+            if m.index == 0 {
+                while !came.load(Ordering::SeqCst) {
+                    thread::yield_now();
+                }
+            }
+            came.store(true, Ordering::SeqCst);
+            assert!(m.index == 0, "on purpose");
         });
         assert!(matches!(result, Err(EngineError::Panicked)));
         assert!(matches!(
@@ -277,6 +296,9 @@ mod tests {
         threads
             .run(&|_: &Member| {
                 ran.fetch_add(1, Ordering::SeqCst);
+                while ran.load(Ordering::SeqCst) < 2 {
+                    thread::yield_now();
+                }
             })
             .unwrap();
         assert_eq!(ran.into_inner(), 2);

@@ -54,14 +54,8 @@ fn check(session: &Session, graph: &Graph, segment: SegmentId, row: usize, image
     let image: Vec<f32> = image.iter().map(|&p| f32::from(p)).collect();
     let expected = naive::values(graph, &image);
     for (output, &node) in graph.segments[segment.0].outputs.iter().enumerate() {
-        let got = match session.vector(segment, output, row) {
-            Ok(vector) => vector.to_vec(),
-            Err(_) => {
-                let mut map = vec![0.0; session.shape(segment, output).unwrap().iter().product()];
-                session.map(segment, output, row, &mut map).unwrap();
-                map
-            }
-        };
+        let mut got = vec![0.0; session.shape(segment, output).unwrap().values()];
+        session.read(segment, output, row, &mut got).unwrap();
         let off = difference(&got, &expected[node].data);
         assert!(
             off < 1e-3,
@@ -134,6 +128,33 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn pools_compute_what_they_say(
+        shape in [1_usize..20, 3..20, 3..20],
+        kernel in 1_usize..4,
+        stride in 1_usize..4,
+        padded in 0_usize..3,
+        threads in 1_usize..3,
+        seed: u64,
+    ) {
+        let mut b = Builder::new(shape, seed);
+        let padding = padded.min(kernel - 1);
+        let largest = b.graph.add(Op::MaxPool { kernel, stride, padding }, [Source::Image]);
+        let mean = b.graph.add(Op::AvgPool { kernel, stride }, [Source::Image]);
+        let whole = b.graph.add(Op::GlobalAvgPool, [largest]);
+        let segment = b.graph.end_segment("pools", [largest, mean, whole]);
+        let images = pixels(b.graph.input.values(), seed);
+        for isa in here() {
+            let mut session = Plan::compile(&b.graph, &options(isa, threads, true)).unwrap().session().unwrap();
+            session.run(segment, Images::Bytes(&images), 1).unwrap();
+            check(&session, &b.graph, segment, 0, &images, &format!("{isa:?}"));
+        }
+    }
+}
+
 #[test]
 fn bytes_and_floats_of_the_same_value_say_the_same() {
     let (graph, main, _) = meanet(12, [16, 32], 10, false, 7);
@@ -177,6 +198,31 @@ fn an_image_says_the_same_in_any_batch() {
             assert!(difference(expected, &alone) < 1e-5);
         }
     }
+}
+
+#[test]
+fn what_was_saved_goes_on_elsewhere() {
+    let (graph, main, extension) = meanet(12, [16, 24], 10, false, 7);
+    let each = graph.input.values();
+    let images = pixels(3 * each, 1);
+    let plan = Plan::compile(&graph, &options(Isa::best(), 1, true)).unwrap();
+    let (mut one, mut other) = (plan.session().unwrap(), plan.session().unwrap());
+    one.run(main, Images::Bytes(&images), 3).unwrap();
+    one.run(extension, Images::Bytes(&images), 3).unwrap();
+    let mut saved = Vec::new();
+    one.save(main, 2, &mut saved).unwrap();
+    other.restore(main, 0, &saved).unwrap();
+    other
+        .run(extension, Images::Bytes(&images[2 * each..]), 1)
+        .unwrap();
+    assert_eq!(other.vector(main, 1, 0).unwrap(), one.vector(main, 1, 2).unwrap());
+    assert_eq!(
+        other.vector(extension, 0, 0).unwrap(),
+        one.vector(extension, 0, 2).unwrap()
+    );
+    assert!(other.restore(main, 0, &saved[1..]).is_err());
+    assert!(other.restore(main, 8, &saved).is_err());
+    assert!(one.save(main, 3, &mut saved).is_err());
 }
 
 #[test]

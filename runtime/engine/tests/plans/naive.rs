@@ -81,6 +81,22 @@ fn compute(op: &Op, inputs: &[&Value]) -> Value {
                     / (kernel * kernel) as f64
             })
         }
+        Op::MaxPool {
+            kernel,
+            stride,
+            padding,
+        } => {
+            let side = |n: usize| (n + 2 * padding - kernel) / stride + 1;
+            Value::new([channels, side(height), side(width)], |c, y, x| {
+                let square = (0..*kernel).flat_map(|i| (0..*kernel).map(move |j| (i, j)));
+                let inside = square.filter_map(|(i, j)| {
+                    let row = (y * stride + i).checked_sub(*padding)?;
+                    let column = (x * stride + j).checked_sub(*padding)?;
+                    (row < height && column < width).then(|| of.at(c, row, column))
+                });
+                inside.fold(f64::NEG_INFINITY, f64::max)
+            })
+        }
         Op::Linear(linear) => Value::new([linear.out, 1, 1], |o, _, _| {
             let row = &linear.weight[o * of.data.len()..][..of.data.len()];
             let bias = linear.bias.get(o).map_or(0.0, |b| f64::from(*b));

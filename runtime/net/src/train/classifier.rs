@@ -17,9 +17,9 @@ use tracing::info;
 
 use crate::backbone::Backbone;
 use crate::card::{Block, Card, Variant};
-use crate::edge::rows;
 use crate::grow::widen;
 use crate::input::InputSpec;
+use crate::lower::{Compute, Whole};
 use crate::resnet::ResNet;
 use crate::train::run::{FileSnafu, RECIPE, Run, TrainError, WeightsSnafu};
 use crate::train::schedule::Schedule;
@@ -106,15 +106,15 @@ impl Classifier {
 
     /// Logits of `images`, `[n][classes]`.
     pub fn logits(&self, images: &Images) -> Result<Vec<Vec<f32>>, TrainError> {
-        let side = self.recipe.input.height;
+        let input = &self.recipe.input;
+        let network = Whole::new("network in training", input, &self.network, Compute::default())
+            .map_err(WeightsError::from)
+            .context(WeightsSnafu)?;
         let all: Vec<usize> = (0..images.len()).collect();
         let mut logits = Vec::with_capacity(all.len());
         for batch in all.chunks(128) {
-            let x = self
-                .recipe
-                .input
-                .tensor(plain(images, batch, side), [side, side], &Device::flex());
-            let found = rows(self.network.logits(self.network.features(x)));
+            let values = plain(images, batch, input.height);
+            let found = network.logits(meanet_engine::Images::Floats(&values));
             logits.extend(found.map_err(|e| TrainError::Data {
                 reason: e.to_string(),
             })?);

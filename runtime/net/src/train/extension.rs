@@ -14,14 +14,15 @@ use snafu::ResultExt;
 use tracing::info;
 
 use crate::card::{Block, Card, Variant};
-use crate::edge::{open, rows};
+use crate::edge::open;
 use crate::evaluate::top;
 use crate::extend::Specialist;
 use crate::input::InputSpec;
+use crate::lower::{Compute, Whole};
 use crate::resnet::ResNet;
 use crate::train::run::{TrainError, WeightsSnafu};
 use crate::train::schedule::Schedule;
-use crate::weights::{apply, digest, encode, tensors_of};
+use crate::weights::{WeightsError, apply, digest, encode, tensors_of};
 
 /// How adaptive and extension block are trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -94,10 +95,12 @@ pub fn train_extension(
             reason: "the extension's classes are not ascending, or there is none".to_owned(),
         });
     }
-    let mut frozen = ResNet::new(card.backbone, card.classes, device);
+    let mut frozen = ResNet::new(card.backbone, card.classes, &Device::flex());
     apply(&mut frozen, "the main block", tensors).context(WeightsSnafu)?;
-    let frozen = frozen.fold();
-    let cache = Cache::new(recipe, &frozen, &card.input, &training.0, device)?;
+    let frozen = Whole::new("main block", &card.input, &frozen, Compute::default())
+        .map_err(WeightsError::from)
+        .context(WeightsSnafu)?;
+    let cache = Cache::new(recipe, &frozen, &card.input, &training.0)?;
     let count = cache.targets.len();
     let batch_size = recipe.batch_size.clamp(1, count.max(1));
     // A batch norm learns nothing from a batch of one image.
@@ -201,10 +204,9 @@ pub fn train_extension(
 impl Cache {
     fn new(
         recipe: &ExtensionRecipe,
-        main: &ResNet,
+        main: &Whole,
         input: &InputSpec,
         images: &Images,
-        device: &Device,
     ) -> Result<Self, TrainError> {
         let side = input.height;
         let output = |class: u32| recipe.outputs.binary_search(&class).ok();
@@ -218,12 +220,11 @@ impl Cache {
             targets: Vec::new(),
             views,
         };
-        let run = |values: Vec<f32>| {
-            let features = main.features(input.tensor(values, [side, side], device));
-            let logits = rows(main.logits(features.clone())).map_err(|e| TrainError::Data {
-                reason: e.to_string(),
-            })?;
-            Ok::<_, TrainError>((floats(features)?, logits))
+        let run = |values: &[f32]| {
+            main.features(meanet_engine::Images::Floats(values))
+                .map_err(|e| TrainError::Data {
+                    reason: e.to_string(),
+                })
         };
         let mut augment = Augment::new(4, true, recipe.seed);
         let all: Vec<usize> = (0..images.len()).collect();
@@ -234,7 +235,7 @@ impl Cache {
             .collect();
         for chunk in wanted.chunks(128) {
             let values = plain(images, chunk, side);
-            let (features, logits) = run(values.clone())?;
+            let (features, logits) = run(&values)?;
             let kept: Vec<usize> = (0..chunk.len())
                 .filter(|&i| {
                     output(images.labels[chunk[i]]).is_some() || output(top(&logits[i]) as u32).is_some()
@@ -248,7 +249,7 @@ impl Cache {
             let mut of_views = vec![(kept, values, features, logits)];
             for _ in 1..views {
                 let values = augment.batch(images, &chosen, side, input.fill());
-                let (features, logits) = run(values.clone())?;
+                let (features, logits) = run(&values)?;
                 of_views.push(((0..chosen.len()).collect(), values, features, logits));
             }
             for (position, &image) in chosen.iter().enumerate() {
@@ -349,13 +350,4 @@ impl Cache {
         }
         Tensor::from_data(TensorData::new(targets, [batch.len(), classes]), device)
     }
-}
-
-fn floats(tensor: Tensor<4>) -> Result<Vec<f32>, TrainError> {
-    tensor
-        .into_data()
-        .try_to_vec::<f32>()
-        .map_err(|e| TrainError::Data {
-            reason: format!("{e:?}"),
-        })
 }

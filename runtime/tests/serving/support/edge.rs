@@ -1,23 +1,32 @@
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use meanet_oip::GrpcInferenceServiceClient;
 use meanet_runtime::edge::{Args, Service};
+use meanet_runtime::server::Listener;
 use reqwest::Response;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Endpoint};
 
 /// An edge without a cluster.
 pub struct EdgeServer {
     pub service: Service,
     pub address: SocketAddr,
+    /// The Unix socket that it listens on, too.
+    pub socket: PathBuf,
     pub client: reqwest::Client,
     pub token: CancellationToken,
     pub server: JoinHandle<()>,
     _cache: Option<TempDir>,
+    _folder: TempDir,
 }
+
+/// Images that wait or are computed at the edge of a test.
+pub const ROOM: usize = 192;
 
 /// How the edge of a test is started: one compute thread.
 pub fn args(cache: &Path, store_url: &str, cloud_url: &str) -> Args {
@@ -31,6 +40,8 @@ pub fn args(cache: &Path, store_url: &str, cloud_url: &str) -> Args {
         authorities: None,
         cache_dir: cache.to_owned(),
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        unix: None,
+        max_queue: Some(ROOM),
         compute_threads: Some(1),
     }
 }
@@ -54,19 +65,29 @@ impl EdgeServer {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let token = CancellationToken::new();
-        let server = tokio::spawn(service.server(listener, token.clone()));
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("edge.sock");
+        let listeners = vec![listener.into(), Listener::unix(&socket).unwrap()];
+        let server = tokio::spawn(service.server(listeners, token.clone()));
         Self {
             service,
             address,
+            socket,
             client: meanet_runtime::client::client(None, |builder| builder).unwrap(),
             token,
             server,
             _cache: None,
+            _folder: folder,
         }
     }
 
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    pub fn grpc(&self) -> GrpcInferenceServiceClient<Channel> {
+        let endpoint = Endpoint::from_shared(self.url("")).unwrap();
+        GrpcInferenceServiceClient::new(endpoint.connect_lazy())
     }
 
     pub async fn infer(&self, body: &Value) -> Response {

@@ -18,6 +18,12 @@ pub fn infer_json(pixels: &[u8]) -> Value {
     json!({"inputs": [{"name": "image", "datatype": "UINT8", "shape": [1, 3, 32, 32], "data": pixels}]})
 }
 
+/// A request that takes a server a while: so many images.
+pub fn large(images: u32) -> Value {
+    let data: Vec<u8> = (0..images).flat_map(image).collect();
+    json!({"inputs": [{"name": "image", "datatype": "UINT8", "shape": [images, 3, 32, 32], "data": data}]})
+}
+
 /// The image as a PNG file.
 pub fn png(pixels: &[u8]) -> Vec<u8> {
     meanet_data::encode_png(pixels, 32, 32).unwrap()

@@ -1,0 +1,49 @@
+"""A whole MEANet with its exits, on CIFAR-100 test images, against main and extension block on every image.
+
+The network is the one that comes with the checkout. `hard` is an edge on its own: the extension runs where the main block names a hard
+class. `offload` is an edge with a cloud: what the main block is unsure of leaves, and the cloud's work is not counted.
+"""
+
+import numpy as np
+
+from harness import machine, servers
+from harness.peer import Peer, taking_turns
+from harness.setup import Setup
+from harness.stats import ratio, spread
+from standin import pack
+
+# Nats of entropy above which an image leaves; the value of the demo.
+OFFLOAD_ABOVE = 2.1
+MODES = {"everything": "all", "hard": "hard", "offload": f"offload={OFFLOAD_ABOVE}"}
+
+
+def run(setup: Setup) -> dict[str, object]:
+    records, official = pack(setup, 256 if setup.quick else 500)
+    figures = []
+    for threads in setup.thread_counts():
+        for batch in (1, 32):
+            command = [str(word) for word in (setup.example("exits_bench"), servers.MODEL, records)]
+            peers = {name: Peer([*command, mode, "--batch", str(batch)], setup.cores(threads)) for name, mode in MODES.items()}
+            try:
+                taken = taking_turns(peers, setup.rounds(6, 15))
+            finally:
+                for peer in peers.values():
+                    peer.close()
+            images = peers["hard"].about["images"]
+            figure = {
+                "threads": threads,
+                "batch": batch,
+                "load": machine.load(),
+                "images_per_second": {name: spread([images / s for s in seconds]) for name, seconds in taken.items()},
+                "ratio": {name: ratio(taken["everything"], taken[name]) for name in ("hard", "offload")},
+                "exits": {name: shares(peer.about["exits"], images) for name, peer in peers.items()},
+            }
+            figures.append(figure)
+            words = ", ".join(f"{name} {entry['median']:.2f}" for name, entry in figure["ratio"].items())
+            setup.say(f"exits: batch {batch}, {threads} threads: throughput against everything on every image: {words}")
+    return {"images": "CIFAR-100 test" if official else "drawn", "offload_above": OFFLOAD_ABOVE, "backbone": peers["hard"].about["backbone"], "figures": figures}
+
+
+def shares(exits: dict[str, list[int]], images: int) -> dict[str, dict[str, float]]:
+    """Share of the images and accuracy by exit; none for what leaves."""
+    return {exit_: {"share": count / images, "accuracy": float(np.divide(right, count)) if exit_ != "cloud" else None} for exit_, (count, right) in exits.items()}

@@ -1,0 +1,218 @@
+"""The page of results: a table of aims and what was found, then each benchmark, with plots."""
+
+import pathlib
+from collections.abc import Callable, Mapping
+
+from harness import plot
+
+Spread = Mapping[str, float]
+NAMES = {"resnet32": "ResNet-32", "mobilenetv2": "MobileNetV2 ×0.5"}
+
+
+def write(results: Mapping, out: pathlib.Path) -> None:
+    """Writes `performance.md`, and its plots into the folder `performance` beside it."""
+    found = results["benchmarks"]
+    plots = out / "performance"
+    plots.mkdir(exist_ok=True)
+    parts = [HEAD, aims(found)]
+    sections: dict[str, Callable] = {
+        "engine": engine,
+        "exits": exits,
+        "training": training,
+        "server": server,
+        "batching": batching,
+        "overload": overload,
+        "standin": standin,
+    }
+    for name, section in sections.items():
+        if name in found:
+            parts += [section(found[name], plots), footer(found[name])]
+    (out / "performance.md").write_text("\n\n".join(parts) + "\n")
+
+
+HEAD = """# Performance
+
+Made by `make bench` from [performance.json](performance.json); not edited by hand. [hack/bench](../hack/bench/README.md) says how to run it
+and what is compared. Every ratio is of rounds in which both took turns on the same cores: a median, and in brackets the quartiles. Above 1
+is in our favour."""
+
+
+def number(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def shown(spread: Spread, unit: str = "") -> str:
+    return f"{number(spread['median'])}{unit} ({number(spread['q1'])}–{number(spread['q3'])})"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def footer(found: Mapping) -> str:
+    machine = found["machine"]
+    missing = f" Missing: {'; '.join(found['missing'])}." if found["missing"] else ""
+    return (
+        f"*{found['mode']} mode, {machine['date']}, commit {machine['commit']}; {machine['cpu']} ({machine['family']}; {', '.join(machine['isa'])}), "
+        f"{machine['cores']} cores; load average {found['load_before']:.1f} before and {found['load_after']:.1f} after.{missing}*"
+    )
+
+
+def worst(figures: list[Mapping], peers: tuple[str, ...], batch: int | None = None) -> tuple[float, float] | None:
+    """Smallest and largest median ratio against any of `peers`; of a peer of several kinds, the fastest kind counts."""
+    medians = []
+    for figure in figures:
+        if batch in (None, figure["batch"]):
+            kinds = [entry["median"] for name, entry in figure["ratio"].items() if name in peers]
+            medians += [min(kinds)] if kinds else []
+    return (min(medians), max(medians)) if medians else None
+
+
+def aims(found: Mapping) -> str:
+    rows = []
+
+    def add(what: str, aim: str, reached: str | None, holds: bool | None) -> None:
+        verdict = {True: "yes", False: "**no**", None: "–"}[holds if reached else None]
+        rows.append([what, aim, reached or "not measured", verdict])
+
+    if figures := found.get("engine", {}).get("figures"):
+        ort = worst(figures, ("onnxruntime",))
+        add("main exit, batch 1 and 32, 1 and 2 threads, against onnxruntime", "≥ 1.0 everywhere, ≥ 1.2 somewhere", ort and f"{ort[0]:.2f} to {ort[1]:.2f}", ort and ort[0] >= 1 and ort[1] >= 1.2)
+        for label, peers in (("PyTorch", ("PyTorch", "PyTorch, eager")), ("tract", ("tract",)), ("rten", ("rten",))):
+            one = worst(figures, peers, 1)
+            add(f"the same against {label}, batch 1", "≥ 2.0", one and f"{one[0]:.2f} to {one[1]:.2f}", one and one[0] >= 2)
+        share = [figure["gflops"]["share"]["median"] for figure in figures if "gflops" in figure]
+        add("share of the machine's sgemm peak", "reported", share and f"{min(share):.0%} to {max(share):.0%}" or None, None)
+    if figures := found.get("exits", {}).get("figures"):
+        for name, label in (("hard", "edge on its own"), ("offload", "edge with a cloud")):
+            medians = [figure["ratio"][name]["median"] for figure in figures]
+            add(f"MEANet with its exits against everything on every image, {label}", "≥ 1.5", f"{min(medians):.2f} to {max(medians):.2f}", min(medians) >= 1.5)
+    if figures := found.get("training", {}).get("figures"):
+        for backend, aim in (("flex", "reported"), ("torch", "≥ 1.0")):
+            medians = [figure["ratio"][backend]["median"] for figure in figures if backend in figure["ratio"]]
+            reached = f"{min(medians):.2f} to {max(medians):.2f}" if medians else None
+            add(f"training of adaptive + extension, cached features, `--backend {backend}`, against PyTorch", aim, reached, None if aim == "reported" else bool(medians) and min(medians) >= 1)
+    for figure in found.get("server", {}).get("figures", []):
+        tier, ratio = figure["tier"], figure["ratio"]
+        add(f"{tier}: throughput against MLServer with onnxruntime, {figure['clients']} clients", "≥ 5", shown(ratio["per_second"]), ratio["per_second"]["median"] >= 5)
+        add(f"{tier}: p99 against MLServer", "≥ 5 (a fifth)", shown(ratio["p99_ms"]), ratio["p99_ms"]["median"] >= 5)
+        add(f"{tier}: resident memory against MLServer", "≥ 5 (a fifth)", f"{figure['memory_ratio']:.1f}", figure["memory_ratio"] >= 5)
+        first = figure["first_answer_ms"]["meanet"]
+        add(f"{tier}: first answer after the start of the process", "≤ 300 ms", shown(first, " ms"), first["median"] <= 300)
+    if figure := found.get("batching"):
+        ratio = figure["ratio"]["per_second"]
+        add("cloud batching at 32 clients against batch 1", "≥ 1.5", shown(ratio), ratio["median"] >= 1.5)
+    if figure := found.get("overload"):
+        add(f"overload at {figure['times']} times capacity: goodput", "≥ 90 % of capacity", f"{figure['goodput']['median']:.0%}", figure["goodput"]["median"] >= 0.9)
+        add("overload: refused within", "5 ms", f"p50 {shown(figure['refused_p50_ms'])} ms, p99 {shown(figure['refused_p99_ms'])} ms", figure["refused_p99_ms"]["median"] <= 5)
+        add("overload: memory", "flat", f"{shown(figure['grown_mib'])} MiB more", figure["grown_mib"]["median"] < 10)
+    return table(["", "Aim", "Found", "Reached"], rows)
+
+
+def engine(found: Mapping, plots: pathlib.Path) -> str:
+    figures = found["figures"]
+    peers = list(dict.fromkeys(name for figure in figures for name in figure["ratio"]))
+    rows, groups = [], []
+    for figure in figures:
+        case = f"{NAMES[figure['network']]}, batch {figure['batch']}, {figure['threads']} thread{'s' if figure['threads'] > 1 else ''}"
+        groups.append((case, figure["ratio"]))
+        share = f"{figure['gflops']['share']['median']:.0%}" if "gflops" in figure else "–"
+        rows.append([case, shown(figure["ms"]["meanet"]), *(shown(figure["ratio"][p]) if p in figure["ratio"] else "–" for p in peers), share, f"{figure['load']:.1f}"])
+    plot.bars(plots / "engine.svg", "Main exit: time of each engine for ours", "median of interleaved rounds, line over quartiles; above 1, ours is faster", groups)
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(figures[0]["versions"].items()) if name not in ("onnxruntime, norms", "PyTorch, eager"))
+    return f"""## Engine
+
+Time of other engines for ours, same weights ({found['weights']}) and images; logits agree within {max(f['difference'] for f in figures):.1g} of the largest. Ours
+runs its {figures[0]['isa']} kernels. Peers get batch norms folded and pixels normalised; "norms": as exported, batch norms apart. "PyTorch" is compiled by its jit
+and optimised for inference. The share is of the multiply-accumulates of the network's definition against an sgemm of 768³ in the same rounds; it can pass
+100 %, since Winograd's convolution needs fewer. {versions}.
+
+{table(["", "ours, ms a batch", *peers, "share of sgemm", "load"], rows)}
+
+![Main exit against other engines](performance/engine.svg)"""
+
+
+def exits(found: Mapping, plots: pathlib.Path) -> str:
+    rows, groups = [], []
+    for figure in found["figures"]:
+        case = f"batch {figure['batch']}, {figure['threads']} thread{'s' if figure['threads'] > 1 else ''}"
+        groups.append((case, figure["ratio"]))
+        rows.append([case, *(shown(figure["images_per_second"][name]) for name in ("everything", "hard", "offload")), shown(figure["ratio"]["hard"]), shown(figure["ratio"]["offload"]), f"{figure['load']:.1f}"])
+    plot.bars(plots / "exits.svg", "Exits: throughput for that of main and extension on every image", "above 1, exits pay", groups)
+    shares = found["figures"][0]["exits"]
+    words = "; ".join(f"{name}: " + ", ".join(f"{exit_} {entry['share']:.1%}" for exit_, entry in sorted(shares[name].items())) for name in ("hard", "offload"))
+    return f"""## Exits
+
+{found['backbone']} of the checkout, {found['images']} images, images a second. "Hard" is an edge on its own, whose extension runs where the main block names a hard class;
+"offload" an edge with a cloud, which images above {found['offload_above']} nats leave for (the cloud's work is not counted). Shares: {words}.
+
+{table(["", "everything", "hard", "offload", "hard: ratio", "offload: ratio", "load"], rows)}
+
+![Exits against everything](performance/exits.svg)"""
+
+
+def training(found: Mapping, plots: pathlib.Path) -> str:
+    rows, groups = [], []
+    for figure in found["figures"]:
+        case = f"{figure['threads']} thread{'s' if figure['threads'] > 1 else ''}"
+        groups.append((case, figure["ratio"]))
+        rows += [[case, name, shown(spread), shown(figure["ratio"][name]) if name in figure["ratio"] else "1", f"{figure['load']:.1f}"] for name, spread in figure["images_per_second"].items()]
+    plot.bars(plots / "training.svg", "Training: speed for that of PyTorch", "adaptive and extension block, cached features; above 1, ours is faster", groups)
+    return f"""## Training
+
+Steps of adaptive and extension block of {found['backbone']} over cached main features, {found['figures'][0]['batch']} images, against PyTorch {found['figures'][0]['version']}. Ours counts all of a
+training step, gathering and augmenting of images too; PyTorch's repeats one batch.
+
+{table(["", "backend", "images a second", "for PyTorch", "load"], rows)}
+
+![Training against PyTorch](performance/training.svg)"""
+
+
+def server(found: Mapping, plots: pathlib.Path) -> str:
+    rows, groups = [], []
+    for figure in found["figures"]:
+        groups.append((f"{figure['tier']}, {figure['clients']} clients", {"throughput": figure["ratio"]["per_second"], "p50": figure["ratio"]["p50_ms"], "p99": figure["ratio"]["p99_ms"]}))
+        for name, entry in figure["servers"].items():
+            memory = figure["memory_mb"][name]
+            first = shown(figure["first_answer_ms"][name]) if name in figure["first_answer_ms"] else "–"
+            rows.append([figure["tier"], name, shown(entry["per_second"]), shown(entry["p50_ms"]), shown(entry["p99_ms"]), f"{memory['resident_mb']:.0f} ({memory['peak_mb']:.0f})", first, str(entry["failed"]), f"{figure['load']:.1f}"])
+    plot.bars(plots / "server.svg", "Servers: how many times better than MLServer with onnxruntime", "above 1, ours is better", groups)
+    sizes = ", ".join(f"{name.removesuffix('_mb').replace('_', ' ')} {value:.0f} MB" for name, value in found["sizes"].items())
+    ratios = "; ".join(
+        f"{figure['tier']}: throughput {shown(figure['ratio']['per_second'])}, p50 {shown(figure['ratio']['p50_ms'])}, p99 {shown(figure['ratio']['p99_ms'])}, memory {figure['memory_ratio']:.1f}"
+        for figure in found["figures"]
+    )
+    return f"""## Servers
+
+JSON bodies of one image of 32-bit floats ({found['figures'][0]['body_bytes'] / 1e3:.0f} kB) from wrk on the same cores, the model of {found['model']}; the edge answers all at its main exit. Times
+are milliseconds, memory is resident and at most. How many times better than the faster MLServer: {ratios}. On disk: {sizes}.
+
+{table(["", "server", "requests a second", "p50", "p99", "memory, MB", "first answer", "failed", "load"], rows)}
+
+![Servers against MLServer](performance/server.svg)"""
+
+
+def batching(found: Mapping, plots: pathlib.Path) -> str:
+    rows = [[name, shown(entry["per_second"]), shown(entry["p50_ms"]), shown(entry["p99_ms"])] for name, entry in found["servers"].items()]
+    return f"""## Batching
+
+The cloud tier with {found['clients']} clients against itself without batches: {shown(found['ratio']['per_second'])} times the throughput.
+
+{table(["", "requests a second", "p50, ms", "p99, ms"], rows)}"""
+
+
+def overload(found: Mapping, plots: pathlib.Path) -> str:
+    return f"""## Overload
+
+{found['times']} times as many requests as the cloud tier can answer ({shown(found['capacity'])} a second), sent at a rate that waits for nothing: goodput {shown(found['goodput'])} of capacity,
+answers p50 {shown(found['answered_p50_ms'])} ms and p99 {shown(found['answered_p99_ms'])} ms; {shown(found['refused_per_second'])} refusals a second, p50 {shown(found['refused_p50_ms'])} ms and
+p99 {shown(found['refused_p99_ms'])} ms; other failures {shown(found['failed'])}, unsent {shown(found['unsent'])}. Memory {shown(found['before_mib'])} MiB before, {shown(found['most_mib'])} MiB at most. The load
+generator runs on the same cores, and takes its share of them."""
+
+
+def standin(found: Mapping, plots: pathlib.Path) -> str:
+    return f"""## Another server as the cloud
+
+An edge with MLServer behind it, serving {found['network']}: of {found['images']} test images, {found['exits']['main']} were answered by the main block and {found['exits']['cloud']} by MLServer above
+{found['threshold']} nats; exit and label of each were those that the networks give when asked directly, and no answer was degraded."""

@@ -1,0 +1,160 @@
+//! From blobs to burn modules, which say what the blocks compute.
+
+use burn::tensor::Device;
+use snafu::ensure;
+
+use super::EdgeBlobs;
+use crate::card::{Block, Card};
+use crate::extend::{Adaptive, Extension};
+use crate::input::InputSpec;
+use crate::lower::{Compute, EdgeGraph, FEATURES, LOGITS, Probes, Runner};
+use crate::resnet::ResNet;
+use crate::weights::{BaseSnafu, MetadataSnafu, Tensors, WeightsError, apply, decode, digest};
+
+/// The blocks of an edge network as burn modules, checked.
+pub(super) struct Modules {
+    pub(super) card: Card,
+    pub(super) outputs: Vec<u32>,
+    pub(super) adds_to_main: bool,
+    main: ResNet,
+    adaptive: Adaptive,
+    extension: Extension,
+}
+
+impl Modules {
+    /// Checks that the blobs are what they should be and belong together.
+    pub(super) fn read(blobs: EdgeBlobs<'_>) -> Result<Self, WeightsError> {
+        let device = Device::flex();
+        let (card, main_tensors) = open(blobs.main, Block::Main)?;
+        let (adaptive_card, adaptive_tensors) = open(blobs.adaptive, Block::Adaptive)?;
+        let (extension_card, extension_tensors) = open(blobs.extension, Block::Extension)?;
+        let base = digest(blobs.main);
+        for other in [&adaptive_card, &extension_card] {
+            ensure!(
+                other.base.as_deref() == Some(&base),
+                BaseSnafu {
+                    reason: format!(
+                        "{:?} block was trained on the features of main block {}, not of {base}; retrain it on this one",
+                        other.block,
+                        other.base.as_deref().unwrap_or("(none)")
+                    )
+                }
+            );
+        }
+        let with = digest(blobs.adaptive);
+        ensure!(
+            extension_card.adaptive.as_deref() == Some(&with),
+            BaseSnafu {
+                reason: format!(
+                    "the extension block was not trained with adaptive block {with}; use blocks of one run"
+                )
+            }
+        );
+        let outputs = outputs(&extension_card)?;
+        let mut main = ResNet::new(card.backbone, card.classes, &device);
+        apply(&mut main, &format!("{} main block", card.backbone), main_tensors)?;
+        let mut adaptive = Adaptive::new(card.backbone, &device);
+        apply(
+            &mut adaptive,
+            &format!("{} adaptive block", card.backbone),
+            adaptive_tensors,
+        )?;
+        let mut extension = Extension::new(card.backbone, outputs.len(), &device);
+        apply(
+            &mut extension,
+            &format!("{} extension block", card.backbone),
+            extension_tensors,
+        )?;
+        Ok(Self {
+            card,
+            outputs,
+            adds_to_main: extension_card.adds_to_main,
+            main,
+            adaptive,
+            extension,
+        })
+    }
+
+    pub(super) fn graph(&self) -> Result<EdgeGraph, WeightsError> {
+        Ok(EdgeGraph::new(
+            &self.card.input,
+            &self.main,
+            &self.adaptive,
+            &self.extension,
+        )?)
+    }
+
+    /// The plan of `graph`, checked against these modules.
+    pub(super) fn plan(&self, graph: &EdgeGraph, compute: Compute) -> Result<Runner, WeightsError> {
+        let probes = Probes::new(&self.card.input);
+        let images = probes.tensor(&self.card.input, &Device::flex());
+        let features = self.main.features(images.clone());
+        let logits = self.main.logits(features.clone());
+        let again = self.adaptive.forward(images);
+        let extended = self.extension.forward(features.clone(), again.clone());
+        let expectations = [
+            probes.expect("main block", (graph.main, FEATURES), features)?,
+            probes.expect("main block", (graph.main, LOGITS), logits)?,
+            probes.expect("adaptive block", (graph.adaptive, FEATURES), again)?,
+            probes.expect("extension block", (graph.extension, 0), extended)?,
+        ];
+        Ok(Runner::new(&graph.graph, compute, &expectations)?)
+    }
+}
+
+/// The card and tensors of a blob that has to be `block`.
+pub(crate) fn open(bytes: &[u8], block: Block) -> Result<(Card, Tensors), WeightsError> {
+    let (card, tensors) = decode(bytes)?;
+    ensure!(
+        card.block == block,
+        MetadataSnafu {
+            reason: format!(
+                "the blob is a {:?} block where a {block:?} block belongs",
+                card.block
+            )
+        }
+    );
+    ensure!(
+        (1..=100_000).contains(&card.classes),
+        MetadataSnafu {
+            reason: format!("it says {} classes; 1 to 100000 are possible", card.classes)
+        }
+    );
+    let InputSpec { height, width, .. } = card.input;
+    ensure!(
+        height == width && (4..=1024).contains(&height) && height.is_multiple_of(4),
+        MetadataSnafu {
+            reason: format!(
+                "it says images of {height}×{width}; squares of 4 to 1024, divisible by 4, are possible"
+            )
+        }
+    );
+    ensure!(
+        card.input.std.iter().all(|s| s.is_finite() && *s > 0.0)
+            && card.input.mean.iter().all(|m| m.is_finite()),
+        MetadataSnafu {
+            reason: "its normalisation has a standard deviation that is not positive"
+        }
+    );
+    Ok((card, tensors))
+}
+
+fn outputs(card: &Card) -> Result<Vec<u32>, WeightsError> {
+    let outputs = card.outputs.clone().unwrap_or_default();
+    ensure!(
+        !outputs.is_empty(),
+        MetadataSnafu {
+            reason: "the extension block does not name the classes of its outputs"
+        }
+    );
+    ensure!(
+        outputs.is_sorted_by(|a, b| a < b) && outputs.iter().all(|&c| (c as usize) < card.classes),
+        MetadataSnafu {
+            reason: format!(
+                "the classes of its outputs are not ascending and below {}",
+                card.classes
+            )
+        }
+    );
+    Ok(outputs)
+}

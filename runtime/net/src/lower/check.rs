@@ -1,0 +1,126 @@
+//! Whether a plan computes what the burn module does that it was made from.
+
+use burn::tensor::{Device, Tensor};
+use meanet_engine::{Images, SegmentId, Session};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use snafu::{ResultExt, ensure};
+
+use crate::input::InputSpec;
+use crate::lower::{CompileSnafu, DiffersSnafu, LowerError, NotFiniteSnafu, PlanError, values};
+
+/// How far a plan may be off, by the largest number of a block's answers. Winograd's convolution rounds to about 1e-5 of it in a
+/// `ResNet` of 110 layers; a wrong weight is off by far more.
+pub const TOLERANCE: f32 = 1e-3;
+/// Answers smaller than this are compared as if they were this large.
+const LEAST: f32 = 1e-3;
+
+/// The images that burn and plan are compared on: one all grey, one of noise, one of shapes and shades like a photograph's.
+pub(crate) struct Probes {
+    pixels: Vec<u8>,
+    count: usize,
+}
+
+impl Probes {
+    pub(crate) fn new(input: &InputSpec) -> Self {
+        let (height, width) = (input.height, input.width);
+        let mut random = ChaCha8Rng::seed_from_u64(0);
+        let mut pixels = vec![127; input.values()];
+        pixels.extend((0..input.values()).map(|_| random.random::<u8>()));
+        for channel in 0..3 {
+            for y in 0..height {
+                for x in 0..width {
+                    let (down, right) = (y as f32 / height as f32, x as f32 / width as f32);
+                    let sky = 200.0 - 120.0 * down + 10.0 * channel as f32;
+                    let disc = (down - 0.6).hypot(right - 0.4) < 0.25;
+                    let stripes = down > 0.8 && (x / 2) % 2 == 0;
+                    let shade = match (disc, stripes) {
+                        (true, _) => 40.0 + 70.0 * channel as f32 + 60.0 * right,
+                        (_, true) => 230.0 - 90.0 * channel as f32,
+                        _ => sky,
+                    };
+                    pixels.push(shade as u8);
+                }
+            }
+        }
+        Self { pixels, count: 3 }
+    }
+
+    /// As burn modules take them, `[n, 3, height, width]`.
+    pub(crate) fn tensor(&self, input: &InputSpec, device: &Device) -> Tensor<4> {
+        let values = self.pixels.iter().map(|&v| f32::from(v)).collect();
+        input.tensor(values, [input.height, input.width], device)
+    }
+
+    /// What `tensor`, a burn module's answer to the probes, obliges an output of a segment to.
+    pub(crate) fn expect<const D: usize>(
+        &self,
+        block: &'static str,
+        (segment, output): (SegmentId, usize),
+        tensor: Tensor<D>,
+    ) -> Result<Expectation<'_>, LowerError> {
+        Ok(Expectation {
+            probes: self,
+            block,
+            segment,
+            output,
+            values: values("answers of a block", tensor)?,
+        })
+    }
+}
+
+/// What an output of a segment has to be for the probes.
+pub(crate) struct Expectation<'a> {
+    probes: &'a Probes,
+    block: &'static str,
+    segment: SegmentId,
+    output: usize,
+    /// Row-major, `[n, …]`.
+    values: Vec<f32>,
+}
+
+impl Expectation<'_> {
+    /// Runs the segment, whose needs must have been run on the probes, and compares.
+    pub(crate) fn check(&self, session: &mut Session) -> Result<(), PlanError> {
+        let block = self.block;
+        let count = self.probes.count;
+        ensure!(
+            self.values.iter().all(|v| v.is_finite()),
+            NotFiniteSnafu { block }
+        );
+        session
+            .run(self.segment, Images::Bytes(&self.probes.pixels), count)
+            .context(CompileSnafu)?;
+        let mut found = vec![0.0; self.values.len()];
+        let each = (self.values.len() / count).max(1);
+        for (row, to) in found.chunks_exact_mut(each).enumerate() {
+            session
+                .read(self.segment, self.output, row, to)
+                .context(CompileSnafu)?;
+        }
+        let largest = self.values.iter().fold(LEAST, |m, v| m.max(v.abs()));
+        let off = found
+            .iter()
+            .zip(&self.values)
+            .map(|(f, e)| (f - e).abs() / largest);
+        // A number that is none counts as infinitely far off.
+        let difference = off.fold(0.0_f32, |m, d| {
+            if d <= m {
+                m
+            } else if d.is_nan() {
+                f32::INFINITY
+            } else {
+                d
+            }
+        });
+        ensure!(
+            difference <= TOLERANCE,
+            DiffersSnafu {
+                block,
+                difference,
+                tolerance: TOLERANCE
+            }
+        );
+        Ok(())
+    }
+}

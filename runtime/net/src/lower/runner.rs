@@ -1,0 +1,103 @@
+use std::num::NonZeroUsize;
+use std::sync::{Mutex, PoisonError};
+use std::thread::available_parallelism;
+
+use meanet_engine::{EngineError, Graph, Options, Plan, Session};
+use snafu::ResultExt;
+use tracing::warn;
+
+use crate::lower::check::Expectation;
+use crate::lower::{CompileSnafu, PlanError};
+
+/// What a network may use when it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compute {
+    /// Threads that compute one batch together.
+    pub threads: NonZeroUsize,
+    /// Images that are computed together; more are taken one batch after the other.
+    pub max_batch: NonZeroUsize,
+}
+
+impl Default for Compute {
+    /// All processors, and 32 images.
+    fn default() -> Self {
+        Self {
+            threads: available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            max_batch: NonZeroUsize::MIN.saturating_add(31),
+        }
+    }
+}
+
+/// A plan, and as many sessions as have ever run it at the same time.
+pub(crate) struct Runner {
+    plan: Plan,
+    idle: Mutex<Vec<Session>>,
+    max_batch: usize,
+}
+
+impl Runner {
+    /// Compiles `graph` and checks that it computes what is expected.
+    pub(crate) fn new(
+        graph: &Graph,
+        compute: Compute,
+        expectations: &[Expectation],
+    ) -> Result<Self, PlanError> {
+        let quick = Self::compile(graph, compute, true)?;
+        match quick.meets(expectations) {
+            // Winograd's sums round more than plain ones do, which a network of very unequal weights may not bear.
+            Err(PlanError::Differs {
+                block, difference, ..
+            }) => {
+                warn!(block, difference, "the plan does without Winograd's convolution");
+                let plain = Self::compile(graph, compute, false)?;
+                plain.meets(expectations).map(|()| plain)
+            }
+            result => result.map(|()| quick),
+        }
+    }
+
+    fn compile(graph: &Graph, compute: Compute, winograd: bool) -> Result<Self, PlanError> {
+        let options = Options {
+            threads: compute.threads,
+            max_batch: compute.max_batch.get(),
+            winograd,
+            ..Options::default()
+        };
+        let plan = Plan::compile(graph, &options).context(CompileSnafu)?;
+        let session = plan.session().context(CompileSnafu)?;
+        Ok(Self {
+            plan,
+            idle: Mutex::new(vec![session]),
+            max_batch: compute.max_batch.get(),
+        })
+    }
+
+    fn meets(&self, expectations: &[Expectation]) -> Result<(), PlanError> {
+        self.run(|session| Ok(expectations.iter().try_for_each(|e| e.check(session))))
+            .context(CompileSnafu)?
+    }
+
+    /// Images that fit into one batch.
+    pub(crate) fn max_batch(&self) -> usize {
+        self.max_batch
+    }
+
+    /// Lends a session that nobody else has meanwhile.
+    pub(crate) fn run<T>(
+        &self,
+        job: impl FnOnce(&mut Session) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = idle().pop();
+        let mut session = match free {
+            Some(session) => session,
+            None => self.plan.session()?,
+        };
+        let result = job(&mut session);
+        // A session whose thread panicked is of no more use.
+        if !matches!(result, Err(EngineError::Panicked)) {
+            idle().push(session);
+        }
+        result
+    }
+}

@@ -1,0 +1,306 @@
+//! Other ways to follow an input that has changed, for comparison with retraining adaptive and extension block: new statistics
+//! for the batch norms, or a new last layer. Each gives a whole main block. Retraining everything is
+//! [`crate::train::train_classifier`], begun with the main block.
+
+use burn::module::Module;
+use burn::nn::LinearConfig;
+use burn::nn::loss::CrossEntropyLossConfig;
+use burn::optim::decay::WeightDecayConfig;
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{GradientsParams, SgdConfig};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use meanet_data::{Images, Shuffle, Training, plain};
+use serde::{Deserialize, Serialize};
+use snafu::{OptionExt, ResultExt};
+
+use crate::card::{Block, Card};
+use crate::edge::open;
+use crate::lower::{Compute, Whole};
+use crate::resnet::ResNet;
+use crate::train::run::{TrainError, WeightsSnafu};
+use crate::train::schedule::Schedule;
+use crate::weights::{KeySnafu, Tensors, WeightsError, apply, encode, tensors_of};
+
+/// Images that are normalised together when statistics are taken.
+const BATCH: usize = 128;
+
+/// How a last layer is retrained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HeadRecipe {
+    /// Passes over the images.
+    pub epochs: usize,
+    /// Images a step.
+    pub batch_size: usize,
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// L2 penalty.
+    pub weight_decay: f32,
+    /// Seed of the order.
+    pub seed: u64,
+}
+
+/// The main block (a blob) as a network to be asked by itself, as a cloud's is.
+pub fn classifier_of(main: &[u8]) -> Result<Vec<u8>, WeightsError> {
+    let (card, tensors) = open(main, Block::Main)?;
+    let card = Card {
+        block: Block::Cloud,
+        ..card
+    };
+    encode(&card, &tensors)
+}
+
+/// The main block with statistics of its batch norms taken anew from `images`, whose labels are not looked at (Schneider et
+/// al. 2020; Nado et al. 2020). Statistics are moving averages, so after `passes` of at least twenty batches in all, little is
+/// left of the old ones.
+pub fn reestimate_norms(
+    main: &[u8],
+    images: &Images,
+    passes: usize,
+    seed: u64,
+    device: &Device,
+) -> Result<Vec<u8>, TrainError> {
+    if images.len() < 2 {
+        return Err(TrainError::Data {
+            reason: format!("{} images have no statistics; give a few hundred", images.len()),
+        });
+    }
+    let (card, tensors) = open(main, Block::Main).context(WeightsSnafu)?;
+    // Batch norms take note of what they see on the device that training has.
+    let autodiff = device.clone().autodiff();
+    let mut network = ResNet::new(card.backbone, card.classes, &autodiff);
+    apply(&mut network, "the main block", tensors).context(WeightsSnafu)?;
+    let mut shuffle = Shuffle::new(seed);
+    let side = card.input.height;
+    for _ in 0..passes {
+        // A batch of one image has no variance.
+        for batch in shuffle
+            .epoch(images.len())
+            .chunks(BATCH)
+            .filter(|batch| batch.len() > 1)
+        {
+            let values = plain(images, batch, side);
+            let _ = network.features(card.input.tensor(values, [side, side], &autodiff));
+        }
+    }
+    tensors_of(&network.valid())
+        .and_then(|tensors| encode(&card, &tensors))
+        .context(WeightsSnafu)
+}
+
+/// The main block with its last layer trained on, over features that stay as they are and are computed once.
+pub fn retrain_head(
+    recipe: &HeadRecipe,
+    main: &[u8],
+    training: &Training,
+    device: &Device,
+) -> Result<Vec<u8>, TrainError> {
+    let images = &training.0;
+    let (card, mut tensors) = open(main, Block::Main).context(WeightsSnafu)?;
+    let frozen = tensors.clone();
+    let start = last_layer(&mut tensors)?;
+    let channels = start.get("weight").map_or(0, |weight| weight.shape[0]);
+    let features = features(&card, frozen, channels, images)?;
+    let count = features.len();
+    let batch_size = recipe.batch_size.clamp(1, count.max(1));
+    if count == 0 {
+        return Err(TrainError::Data {
+            reason: "there are no images to train on".to_owned(),
+        });
+    }
+    let autodiff = device.clone().autodiff();
+    let mut head = LinearConfig::new(channels, card.classes).init(&autodiff);
+    apply(&mut head, "the last layer", start).context(WeightsSnafu)?;
+    let mut optimizer = SgdConfig::new()
+        .with_momentum(Some(
+            MomentumConfig::new()
+                .with_momentum(0.9)
+                .with_dampening(0.0)
+                .with_nesterov(true),
+        ))
+        .with_weight_decay(Some(WeightDecayConfig::new(recipe.weight_decay)))
+        .init();
+    let loss_function = CrossEntropyLossConfig::new().init(&autodiff);
+    let schedule = Schedule::new(recipe.learning_rate, 0.1);
+    let steps = count / batch_size;
+    let mut shuffle = Shuffle::new(recipe.seed);
+    for epoch in 0..recipe.epochs {
+        let mut last = 0.0;
+        for (step, batch) in shuffle.epoch(count).chunks_exact(batch_size).enumerate() {
+            let values: Vec<f32> = batch.iter().flat_map(|&i| &features[i]).copied().collect();
+            let x = Tensor::<2>::from_data(TensorData::new(values, [batch_size, channels]), &autodiff);
+            let labels: Vec<i64> = batch.iter().map(|&i| i64::from(images.labels[i])).collect();
+            let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [batch_size]), &autodiff);
+            let loss = loss_function.forward(head.forward(x), labels);
+            if step + 1 == steps {
+                last = f64::from(loss.clone().into_scalar::<f32>());
+            }
+            let gradients = GradientsParams::from_grads(loss.backward(), &head);
+            let rate = schedule.rate((epoch * steps + step) as f64 / (recipe.epochs * steps) as f64);
+            head = optimizer.step(rate, head, gradients);
+        }
+        if !last.is_finite() {
+            return Err(TrainError::Diverged {
+                epoch: epoch + 1,
+                loss: last,
+                rate: recipe.learning_rate,
+            });
+        }
+    }
+    let trained = tensors_of(&head.valid()).context(WeightsSnafu)?;
+    tensors.extend(
+        trained
+            .into_iter()
+            .map(|(key, values)| (format!("{HEAD}{key}"), values)),
+    );
+    encode(&card, &tensors).context(WeightsSnafu)
+}
+
+/// What tensors of the last layer begin with.
+const HEAD: &str = "head.";
+
+/// Takes weight and bias of the last layer out of a network's tensors.
+fn last_layer(tensors: &mut Tensors) -> Result<Tensors, TrainError> {
+    ["weight", "bias"]
+        .into_iter()
+        .map(|name| {
+            let key = format!("{HEAD}{name}");
+            let values = tensors.remove(&key).context(KeySnafu {
+                network: "the last layer",
+                key: &key,
+                reason: "is missing",
+            });
+            Ok((name.to_owned(), values.context(WeightsSnafu)?))
+        })
+        .collect()
+}
+
+/// What the last layer sees of each image, `[n][channels]`: the mean of the last map over its positions.
+fn features(
+    card: &Card,
+    tensors: Tensors,
+    channels: usize,
+    images: &Images,
+) -> Result<Vec<Vec<f32>>, TrainError> {
+    let failed = |reason: String| TrainError::Data { reason };
+    let mut network = ResNet::new(card.backbone, card.classes, &Device::flex());
+    apply(&mut network, "the main block", tensors).context(WeightsSnafu)?;
+    let network = Whole::new("main block", &card.input, &network, Compute::default())
+        .map_err(|e| failed(e.to_string()))?;
+    // Of the layer itself, as backbones shrink their input differently.
+    let channels = channels.max(1);
+    let mut features = Vec::with_capacity(images.len());
+    for pixels in images.pixels.chunks((images.stride() * BATCH).max(1)) {
+        let (maps, logits) = network
+            .features(meanet_engine::Images::Bytes(pixels))
+            .map_err(|e| failed(e.to_string()))?;
+        let positions = (maps.len() / logits.len().max(1) / channels).max(1);
+        let mean = |map: &[f32]| map.iter().sum::<f32>() / positions as f32;
+        features.extend(
+            maps.chunks_exact(positions * channels)
+                .map(|maps| maps.chunks_exact(positions).map(mean).collect::<Vec<f32>>()),
+        );
+    }
+    Ok(features)
+}
+
+#[cfg(test)]
+mod tests {
+    use meanet_data::procedural;
+
+    use super::*;
+    use crate::card::Variant;
+    use crate::cloud::CloudNetwork;
+    use crate::evaluate::top;
+    use crate::input::InputSpec;
+    use crate::{ImageBatch, digest};
+
+    /// A small main block that was never trained.
+    fn main() -> Vec<u8> {
+        let device = Device::flex();
+        device.seed(1);
+        let card = Card {
+            block: Block::Main,
+            backbone: "ResNet20".parse().unwrap(),
+            variant: Variant::Extend,
+            classes: 4,
+            input: InputSpec::cifar100(),
+            base: None,
+            adaptive: None,
+            outputs: None,
+            adds_to_main: false,
+        };
+        let network = ResNet::new(card.backbone, card.classes, &device);
+        encode(&card, &tensors_of(&network).unwrap()).unwrap()
+    }
+
+    fn differing(old: &[u8], new: &[u8]) -> Vec<String> {
+        let [(_, old), (_, new)] = [old, new].map(|blob| open(blob, Block::Main).unwrap());
+        let differs = |key: &&String| old[*key] != new[*key];
+        old.keys().filter(differs).cloned().collect()
+    }
+
+    #[test]
+    fn each_way_changes_only_what_it_says() {
+        let (main, device) = (main(), Device::flex());
+        let images = procedural(4, 64, 1);
+        let norms = differing(&main, &reestimate_norms(&main, &images, 1, 0, &device).unwrap());
+        assert!(
+            !norms.is_empty() && norms.iter().all(|key| key.contains(".running_")),
+            "{norms:?}"
+        );
+        let recipe = HeadRecipe {
+            epochs: 1,
+            batch_size: 16,
+            learning_rate: 0.1,
+            weight_decay: 0.0,
+            seed: 0,
+        };
+        let head = retrain_head(&recipe, &main, &Training(images), &device).unwrap();
+        assert_eq!(differing(&main, &head), ["head.bias", "head.weight"]);
+    }
+
+    #[test]
+    fn a_head_learns_and_the_same_seed_gives_the_same() {
+        let (main, device) = (main(), Device::flex());
+        let images = procedural(4, 200, 1);
+        let recipe = HeadRecipe {
+            epochs: 30,
+            batch_size: 32,
+            learning_rate: 0.2,
+            weight_decay: 0.0,
+            seed: 3,
+        };
+        let right = |blob: &[u8]| {
+            let network = CloudNetwork::load(&classifier_of(blob).unwrap()).unwrap();
+            let batch = ImageBatch::from_bytes(32, 32, images.pixels.clone()).unwrap();
+            let logits = network.logits(&batch).unwrap();
+            let pairs = logits.iter().zip(&images.labels);
+            pairs.filter(|(row, label)| top(row) == **label as usize).count()
+        };
+        let training = Training(images.clone());
+        let trained = retrain_head(&recipe, &main, &training, &device).unwrap();
+        let again = retrain_head(&recipe, &main, &training, &device).unwrap();
+        assert_eq!(digest(&trained), digest(&again));
+        assert!(
+            right(&trained) > right(&main) + 40,
+            "{} of 200 before, {} after",
+            right(&main),
+            right(&trained)
+        );
+    }
+
+    #[test]
+    fn too_few_images_are_refused() {
+        let (main, device) = (main(), Device::flex());
+        let none = Images::empty(32, 32);
+        assert!(reestimate_norms(&main, &none, 1, 0, &device).is_err());
+        let recipe = HeadRecipe {
+            epochs: 1,
+            batch_size: 16,
+            learning_rate: 0.1,
+            weight_decay: 0.0,
+            seed: 0,
+        };
+        assert!(retrain_head(&recipe, &main, &Training(none), &device).is_err());
+    }
+}

@@ -1,0 +1,273 @@
+//! What waits for the network, and which of it is computed next: a state machine that is told the time.
+//!
+//! Edges take turns by images. Who says how long it waits is refused at once where its answer would come too late, and who
+//! has left is not computed.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::estimate::Estimate;
+
+/// What is fixed when the cloud tier starts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settings {
+    /// Images in a batch at most.
+    pub(super) max_batch: usize,
+    /// How long the first image of a batch waits for others.
+    pub(super) max_delay: Duration,
+    /// Images that wait at most.
+    pub(super) room: usize,
+    /// Threads that compute.
+    pub(super) workers: usize,
+}
+
+/// One request. `T` is how its sender is answered.
+#[derive(Debug)]
+pub(super) struct Item<T> {
+    /// Who asks.
+    pub(super) edge: String,
+    pub(super) images: usize,
+    /// When an answer is of no use any more.
+    pub(super) deadline: Option<Instant>,
+    pub(super) ticket: T,
+}
+
+/// Why a request is not computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// There is no room. Some is expected after this long.
+    Full(Duration),
+    /// Its answer would come this much too late.
+    Late(Duration),
+}
+
+/// What a worker does.
+#[derive(Debug)]
+pub(super) enum Step<T> {
+    /// Computes these together.
+    Batch(Vec<(usize, T)>),
+    /// Asks again when something was admitted, or at this time.
+    Wait(Option<Instant>),
+}
+
+#[derive(Debug)]
+struct Waiting<T> {
+    images: usize,
+    deadline: Option<Instant>,
+    since: Instant,
+    ticket: T,
+}
+
+/// What one edge has waiting.
+#[derive(Debug)]
+struct Lane<T> {
+    edge: String,
+    items: VecDeque<Waiting<T>>,
+    images: usize,
+    /// Images that this edge and those before it were given when its turn comes: the least is next.
+    turn: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Queue<T> {
+    settings: Settings,
+    lanes: Vec<Lane<T>>,
+    images: usize,
+    /// The turn that is being given.
+    turn: u64,
+    /// What each worker computes, since when.
+    running: Vec<Option<(usize, Instant)>>,
+    estimate: Estimate,
+}
+
+impl<T> Queue<T> {
+    pub(super) fn new(settings: Settings) -> Self {
+        let settings = Settings {
+            max_batch: settings.max_batch.max(1),
+            workers: settings.workers.max(1),
+            ..settings
+        };
+        Self {
+            settings,
+            lanes: Vec::new(),
+            images: 0,
+            turn: 0,
+            running: vec![None; settings.workers],
+            estimate: Estimate::default(),
+        }
+    }
+
+    /// Images that wait.
+    pub(super) fn images(&self) -> usize {
+        self.images
+    }
+
+    /// Takes a request in, or gives it back with the reason. Where there is no room, an edge that has more waiting than this
+    /// one makes some: what it loses is given back, too.
+    pub(super) fn admit(&mut self, item: Item<T>, now: Instant) -> Vec<(T, Refusal)> {
+        let wait = self.expected(&item.edge, item.images, now);
+        // With nothing to do, an estimate is put to the test instead of being believed.
+        let idle = self.images == 0 && self.running.iter().all(Option::is_none);
+        if let Some(deadline) = item.deadline.filter(|_| !idle) {
+            let late = (now + wait).saturating_duration_since(deadline);
+            if !late.is_zero() {
+                return vec![(item.ticket, Refusal::Late(late))];
+            }
+        }
+        let mut out = Vec::new();
+        while self.images > 0 && self.images + item.images > self.settings.room {
+            let own = self.lane(&item.edge).map_or(0, |lane| lane.images);
+            let longest = self.lanes.iter_mut().max_by_key(|lane| lane.images);
+            let Some(longest) = longest.filter(|lane| lane.images > own + item.images) else {
+                out.push((item.ticket, Refusal::Full(wait)));
+                return out;
+            };
+            if let Some(last) = longest.items.pop_back() {
+                longest.images -= last.images;
+                self.images -= last.images;
+                out.push((last.ticket, Refusal::Full(wait)));
+            }
+            self.lanes.retain(|lane| !lane.items.is_empty());
+        }
+        self.images += item.images;
+        let waiting = Waiting {
+            images: item.images,
+            deadline: item.deadline,
+            since: now,
+            ticket: item.ticket,
+        };
+        if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.edge == item.edge) {
+            lane.images += item.images;
+            lane.items.push_back(waiting);
+        } else {
+            self.lanes.push(Lane {
+                edge: item.edge,
+                images: item.images,
+                items: VecDeque::from([waiting]),
+                turn: self.turn,
+            });
+        }
+        out
+    }
+
+    fn lane(&self, edge: &str) -> Option<&Lane<T>> {
+        self.lanes.iter().find(|lane| lane.edge == edge)
+    }
+
+    /// How long from now until such a request would be answered.
+    fn expected(&self, edge: &str, images: usize, now: Instant) -> Duration {
+        let Settings {
+            max_batch, workers, ..
+        } = self.settings;
+        let own = self.lane(edge).map_or(0, |lane| lane.images) + images;
+        // While its edge has its turns, the others have as many.
+        let others = self.lanes.iter().filter(|lane| lane.edge != edge);
+        let total = own + others.map(|lane| lane.images.min(own)).sum::<usize>();
+        let before = total.saturating_sub(1) / max_batch;
+        let last = total - before * max_batch;
+        let left = |(images, since): (usize, Instant)| {
+            self.estimate
+                .batch(images)
+                .saturating_sub(now.saturating_duration_since(since))
+        };
+        // The first worker that has nothing, or that is done.
+        let free = self.running.iter().map(|running| running.map_or(Duration::ZERO, left)).min();
+        let rounds = u32::try_from(before.div_ceil(workers)).unwrap_or(u32::MAX);
+        free.unwrap_or_default()
+            .saturating_add(self.estimate.batch(max_batch).saturating_mul(rounds))
+            .saturating_add(self.estimate.batch(last))
+    }
+
+    /// What `worker` does at `now`, and which requests are of no use any more; those whose sender is `gone` are just dropped,
+    /// and counted.
+    pub(super) fn next(
+        &mut self,
+        worker: usize,
+        now: Instant,
+        gone: impl Fn(&T) -> bool,
+    ) -> (Step<T>, Vec<(T, Refusal)>, usize) {
+        let (late, left) = self.purge(now, gone);
+        let Some(start) = self.start(now) else {
+            return (Step::Wait(None), late, left);
+        };
+        if start > now {
+            return (Step::Wait(Some(start)), late, left);
+        }
+        let mut batch = Vec::new();
+        let mut images = 0;
+        while let Some(lane) = self.lanes.iter_mut().min_by_key(|lane| lane.turn) {
+            let Some(next) = lane.items.front() else { break };
+            if images > 0 && images + next.images > self.settings.max_batch {
+                break;
+            }
+            if let Some(next) = lane.items.pop_front() {
+                self.turn = lane.turn;
+                lane.turn += next.images as u64;
+                lane.images -= next.images;
+                images += next.images;
+                batch.push((next.images, next.ticket));
+            }
+            self.lanes.retain(|lane| !lane.items.is_empty());
+        }
+        self.images -= images;
+        if let Some(running) = self.running.get_mut(worker) {
+            *running = Some((images, now));
+        }
+        (Step::Batch(batch), late, left)
+    }
+
+    /// When the next batch begins, if anything waits: when it is full, when its oldest has waited long enough, or when one of
+    /// it cannot wait longer.
+    fn start(&self, now: Instant) -> Option<Instant> {
+        if self.images >= self.settings.max_batch {
+            return Some(now);
+        }
+        let takes = self.estimate.batch(self.images);
+        let all = self.lanes.iter().flat_map(|lane| &lane.items);
+        all.map(|item| {
+            let patient = item.since + self.settings.max_delay;
+            let urgent = item
+                .deadline
+                .map(|deadline| deadline.checked_sub(takes).unwrap_or(item.since));
+            urgent.map_or(patient, |urgent| urgent.min(patient))
+        })
+        .min()
+    }
+
+    /// Leaves out those whose time is over and those who have left.
+    fn purge(&mut self, now: Instant, gone: impl Fn(&T) -> bool) -> (Vec<(T, Refusal)>, usize) {
+        let (mut late, mut left) = (Vec::new(), 0);
+        let over = |item: &Waiting<T>| item.deadline.is_some_and(|deadline| deadline <= now);
+        for lane in &mut self.lanes {
+            if !lane.items.iter().any(|item| gone(&item.ticket) || over(item)) {
+                continue;
+            }
+            for item in std::mem::take(&mut lane.items) {
+                let (is_gone, is_over) = (gone(&item.ticket), over(&item));
+                if is_gone || is_over {
+                    lane.images -= item.images;
+                    self.images -= item.images;
+                }
+                if is_gone {
+                    left += 1;
+                } else if is_over {
+                    late.push((item.ticket, Refusal::Late(Duration::ZERO)));
+                } else {
+                    lane.items.push_back(item);
+                }
+            }
+        }
+        self.lanes.retain(|lane| !lane.items.is_empty());
+        (late, left)
+    }
+
+    /// `worker` has computed its batch.
+    pub(super) fn done(&mut self, worker: usize, now: Instant) {
+        if let Some((images, since)) = self.running.get_mut(worker).and_then(Option::take) {
+            self.estimate.record(images, now.saturating_duration_since(since));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

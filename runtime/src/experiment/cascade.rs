@@ -1,0 +1,254 @@
+//! Edge and cloud together, against the plain cascade from main block to cloud, which has no extension: at equal bytes, at
+//! equal joules, and with other networks at the edge.
+
+use std::error::Error;
+
+use meanet_method::choose::{Goal, choose, choose_both};
+use meanet_method::{
+    Costs, EnergyProfile, ExtensionRule, Judged, Outputs, Point, Proportion, Ranking, Score, Tally, curve,
+    judge,
+};
+use serde::{Deserialize, Serialize};
+
+use super::ablation::{edge, local};
+use super::line::{Line, Routed};
+use super::unshifted::Unshifted;
+use crate::eval::setting::{RuleName, ScoreName, Setting};
+
+/// Shares that may be sent.
+const BUDGETS: [f64; 5] = [0.1, 0.2, 0.3, 0.4, 0.5];
+/// Points of a curve that are written.
+const POINTS: usize = 60;
+
+/// What edge and cloud do together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Cascade {
+    pub(super) edge_only: Line,
+    pub(super) cloud_only: Line,
+    pub(super) budgets: Vec<Budget>,
+    pub(super) curves: Vec<Curve>,
+}
+
+/// Ways to answer that send about as much.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Budget {
+    /// What may be sent; thresholds keep to it on the held-out images.
+    pub(super) at_most: f64,
+    pub(super) lines: Vec<Line>,
+}
+
+/// Every threshold of one way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Curve {
+    pub(super) name: String,
+    pub(super) points: Vec<CurvePoint>,
+}
+
+/// One threshold.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CurvePoint {
+    pub(super) offload: f64,
+    pub(super) accuracy: f64,
+    pub(super) edge_macs: f64,
+    pub(super) joules: f64,
+}
+
+/// Another network at the edge of a plain cascade.
+pub(super) struct Peer {
+    pub(super) name: String,
+    /// Logits for the test images.
+    pub(super) logits: Vec<Vec<f32>>,
+    pub(super) macs: u64,
+}
+
+/// One way to answer, with all its thresholds.
+struct Way {
+    name: String,
+    judged: Vec<Judged>,
+    points: Vec<Point>,
+    costs: Costs,
+}
+
+impl Way {
+    fn new(name: &str, judged: Vec<Judged>, costs: Costs) -> Self {
+        Self {
+            name: name.to_owned(),
+            points: curve(&judged, None),
+            judged,
+            costs,
+        }
+    }
+
+    /// With the threshold whose `figure` is nearest to `target`: matching, not choosing, as no answer is looked at.
+    fn matched(&self, figure: impl Fn(&Tally) -> f64, target: f64) -> Routed<'_> {
+        let away = |point: &Point| (figure(&point.tally) - target).abs();
+        let nearest = self.points.iter().min_by(|a, b| away(a).total_cmp(&away(b)));
+        Routed {
+            judged: &self.judged,
+            offload_above: nearest.map_or(f32::INFINITY, |point| point.offload_above),
+            extension_offload_above: None,
+        }
+    }
+
+    fn curve(&self, profile: &EnergyProfile) -> Curve {
+        let count = self.points.len();
+        let most = POINTS.min(count);
+        let point = |i: usize| {
+            let tally = &self.points[i * (count - 1) / (most - 1).max(1)].tally;
+            let spent = profile.spent(tally, &self.costs);
+            CurvePoint {
+                offload: tally.offload(),
+                accuracy: tally.accuracy(),
+                edge_macs: spent.edge_macs,
+                joules: spent.joules,
+            }
+        };
+        Curve {
+            name: self.name.clone(),
+            points: (0..most).map(point).collect(),
+        }
+    }
+}
+
+/// Absent where the model has no cloud.
+pub(super) fn cascade(
+    unshifted: &Unshifted,
+    peers: &[Peer],
+    profile: &EnergyProfile,
+) -> Result<Option<Cascade>, Box<dyn Error>> {
+    let stored = &unshifted.stored;
+    let (selection, report, costs) = (&stored.selection, &stored.report, stored.config.costs());
+    if !report.has_cloud() {
+        return Ok(None);
+    }
+    let by_entropy = |outputs: &Outputs| {
+        judge(
+            outputs,
+            Ranking::Score(Score::Entropy),
+            Score::Entropy,
+            ExtensionRule::Extension,
+        )
+    };
+    let chosen_by = by_entropy(selection)?;
+    let meanet = Way::new("MEANet", by_entropy(report)?, costs);
+    let plain = Way::new(
+        "plain cascade",
+        by_entropy(&Unshifted::with_hard(report, Vec::new()))?,
+        costs,
+    );
+    let mut others = Vec::new();
+    for peer in peers {
+        let outputs = Outputs {
+            main: peer.logits.clone(),
+            ..Unshifted::with_hard(report, Vec::new())
+        };
+        let costs = Costs {
+            main_macs: peer.macs,
+            ..costs
+        };
+        let name = format!(
+            "plain cascade from {}, {:.1} M MACs",
+            peer.name,
+            peer.macs as f64 / 1e6
+        );
+        others.push(Way::new(&name, by_entropy(&outputs)?, costs));
+    }
+    // Without a cloud that ever mends an answer there is nothing to learn.
+    let learned = learned(selection, report).ok();
+
+    let mut budgets = Vec::new();
+    for at_most in BUDGETS {
+        let goal = Goal::OffloadBudget(at_most);
+        let one = choose(&chosen_by, None, goal)?;
+        let routed = Routed {
+            judged: &meanet.judged,
+            offload_above: one.offload_above,
+            extension_offload_above: None,
+        };
+        let (sent, joules) = (
+            routed.tally().offload(),
+            profile.spent(&routed.tally(), &costs).joules,
+        );
+        let same_bytes = plain.matched(Tally::offload, sent);
+        let against = same_bytes.answers();
+        let line = |routed: &Routed<'_>, name: &str, costs: &Costs| {
+            routed.line(name, Some(&against), profile, costs)
+        };
+        let mut lines = vec![
+            Line {
+                change: None,
+                ..same_bytes.line("plain cascade, equal bytes", None, profile, &costs)
+            },
+            line(
+                &plain.matched(|tally| profile.spent(tally, &costs).joules, joules),
+                "plain cascade, equal joules",
+                &costs,
+            ),
+            line(&routed, "MEANet", &costs),
+        ];
+        let two = choose_both(&chosen_by, goal)?;
+        let two = Routed {
+            offload_above: two.offload_above,
+            extension_offload_above: two.extension_offload_above,
+            ..routed
+        };
+        lines.push(line(&two, "MEANet, two-stage", &costs));
+        if let Some((fitted, judged)) = &learned {
+            let chosen = choose(fitted, None, goal)?;
+            let routed = Routed {
+                judged,
+                offload_above: chosen.offload_above,
+                extension_offload_above: None,
+            };
+            lines.push(line(&routed, "MEANet, learned router", &costs));
+        }
+        for other in &others {
+            let matched = other.matched(Tally::offload, sent);
+            lines.push(line(&matched, &other.name, &other.costs));
+        }
+        budgets.push(Budget { at_most, lines });
+    }
+    let at_edge = edge(report, ExtensionRule::Extension)?;
+    let edge_only = local(&at_edge).line("edge only", None, profile, &costs);
+    let curves = std::iter::once(&plain)
+        .chain([&meanet])
+        .chain(&others)
+        .map(|way| way.curve(profile));
+    Ok(Some(Cascade {
+        cloud_only: cloud_only(&meanet.judged, profile, &costs),
+        edge_only,
+        curves: curves.collect(),
+        budgets,
+    }))
+}
+
+/// Selection and report images judged by the learned router.
+fn learned(selection: &Outputs, report: &Outputs) -> Result<(Vec<Judged>, Vec<Judged>), Box<dyn Error>> {
+    let setting = Setting {
+        score: ScoreName::Learned,
+        offload_above: None,
+        extension_offload_above: None,
+        extension_rule: RuleName::Extension,
+    };
+    Ok((
+        setting.judge(selection, selection)?,
+        setting.judge(report, selection)?,
+    ))
+}
+
+fn cloud_only(judged: &[Judged], profile: &EnergyProfile, costs: &Costs) -> Line {
+    let answers: Vec<bool> = judged.iter().map(|one| one.cloud_right == Some(true)).collect();
+    Line {
+        name: "cloud only".to_owned(),
+        accuracy: Proportion::of(&answers),
+        change: None,
+        offload: 1.0,
+        extended: 0.0,
+        spent: profile.cloud_only(costs),
+        note: None,
+    }
+}

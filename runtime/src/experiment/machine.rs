@@ -1,0 +1,59 @@
+//! What a process has used of the machine, as Linux tells it.
+
+use std::error::Error;
+use std::fs;
+
+/// Ticks of `/proc/self/stat` in a second: 100 on every Linux that a program may see (`USER_HZ`).
+const TICKS: f64 = 100.0;
+
+/// Processor time that this process has used, all threads together, in seconds. Unlike time on the wall it does not grow
+/// where others use the same machine.
+pub(super) fn cpu_seconds() -> Result<f64, Box<dyn Error>> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    // The second field, the program's name, is in brackets and may hold anything.
+    let after = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks: Vec<f64> = after
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|v| v.parse().ok())
+        .collect();
+    match ticks[..] {
+        [user, system] => Ok((user + system) / TICKS),
+        _ => Err("failed to read /proc/self/stat: it has no times".into()),
+    }
+}
+
+/// Most memory that this process has held at once, in bytes.
+pub(super) fn peak_memory() -> Result<u64, Box<dyn Error>> {
+    memory("VmHWM:")
+}
+
+/// Memory that this process holds, in bytes.
+pub(super) fn memory_held() -> Result<u64, Box<dyn Error>> {
+    memory("VmRSS:")
+}
+
+fn memory(field: &str) -> Result<u64, Box<dyn Error>> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let found = status.lines().find_map(|line| line.strip_prefix(field));
+    let kilobytes: Option<u64> = found.and_then(|rest| rest.trim().strip_suffix(" kB")?.trim().parse().ok());
+    Ok(kilobytes.ok_or_else(|| format!("failed to read /proc/self/status: it has no {field}"))? * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_takes_time_and_memory() {
+        let before = cpu_seconds().unwrap();
+        let mut sum = 0_u64;
+        while cpu_seconds().unwrap() < before + 0.05 {
+            sum = std::hint::black_box(sum + 1);
+        }
+        let held = memory_held().unwrap();
+        let block = std::hint::black_box(vec![1_u8; 64 << 20]);
+        assert!(peak_memory().unwrap() >= held + block.len() as u64 / 2);
+    }
+}
