@@ -17,8 +17,8 @@ pub(crate) struct Group {
     pub(crate) weights: usize,
 }
 
-/// Where a tile begins in a row, and its kernel.
-pub(crate) type Piece = (usize, TileFn);
+/// Tiles of one width, side by side: where they begin in a row, how many they are, and their kernel.
+pub(crate) type Piece = (usize, usize, TileFn);
 
 /// How rows are cut into tiles, by width and blocks.
 pub(crate) struct Cuts {
@@ -51,16 +51,21 @@ fn cut(kernels: &Kernels, width: usize, blocks: usize, stride: usize) -> (f32, V
         let choices = fits.map(|p| (best[end - p].0 + time(p, blocks), p));
         best.push(choices.fold((f32::INFINITY, 1), |a, b| if b.0 < a.0 { b } else { a }));
     }
-    let mut pieces = Vec::new();
+    let mut widths = Vec::new();
     let mut end = width;
     while end > 0 {
-        let pixels = best[end].1;
-        end -= pixels;
-        if let Some(tile) = (kernels.tile)(pixels, blocks, stride) {
-            pieces.push((end, tile));
-        }
+        widths.push(best[end].1);
+        end -= best[end].1;
     }
-    pieces.reverse();
+    // In any order they take as long; wide ones first, so that those of one width lie side by side.
+    widths.sort_unstable_by(|a, b| b.cmp(a));
+    let mut pieces = Vec::new();
+    let mut start = 0;
+    for same in widths.chunk_by(|a, b| a == b) {
+        let pixels = same[0];
+        pieces.extend((kernels.tile)(pixels, blocks, stride).map(|tile| (start, same.len(), tile)));
+        start += pixels * same.len();
+    }
     (best[width].0, pieces)
 }
 
@@ -141,8 +146,9 @@ impl Direct {
                         to.clear_border(output, block, lanes);
                     }
                 }
-                for &(x, compute) in self.cuts.get(width, group.count) {
+                for &(x, count, compute) in self.cuts.get(width, group.count) {
                     compute(&Tile {
+                        count,
                         input: from.at_padded(0, y * self.stride, x * self.stride, self.padding, lanes),
                         input_block: from.block,
                         input_row: from.row,

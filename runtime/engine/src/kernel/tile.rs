@@ -4,8 +4,10 @@ use crate::lower::Clamp;
 
 use super::simd::Simd;
 
-/// What a tile computes from and to. Strides are in floats.
+/// What tiles side by side compute from and to. Strides are in floats.
 pub(crate) struct Tile {
+    /// Tiles; each begins where the one before ends.
+    pub(crate) count: usize,
     /// Channel 0 of the pixel under the kernel's first element, for the tile's first pixel.
     pub(crate) input: *const f32,
     /// From a block of channels to the next.
@@ -29,20 +31,30 @@ pub(crate) struct Tile {
 }
 
 impl Tile {
-    /// `P` pixels of a row, `N` blocks of channels out; neighbours out are `S` pixels apart in the input.
+    /// Tiles of `P` pixels of a row and `N` blocks of channels out; neighbours out are `S` pixels apart in the input.
     ///
     /// # Safety
     /// The machine has the instruction set, and all that the fields describe lies in memory that nobody writes meanwhile,
     /// and that nobody else reads where this writes.
     #[inline(always)]
     pub(crate) unsafe fn compute<V: Simd, const P: usize, const N: usize, const S: usize>(&self) {
+        for tile in 0..self.count {
+            // SAFETY: as promised by the caller.
+            unsafe { self.compute_one::<V, P, N, S>(tile * P * V::LANES) };
+        }
+    }
+
+    /// The tile that begins `from` floats behind the first one's results.
+    #[inline(always)]
+    unsafe fn compute_one<V: Simd, const P: usize, const N: usize, const S: usize>(&self, from: usize) {
         // SAFETY: as promised by the caller.
         unsafe {
-            let mut sums = self.sums::<V, P, N, S>();
+            let mut sums = self.sums::<V, P, N, S>(self.input.add(from * S));
             if !self.residual.is_null() {
+                let residual = self.residual.add(from);
                 for p in 0..P {
                     for n in 0..N {
-                        let other = V::load(self.residual.add(n * self.residual_block + p * V::LANES));
+                        let other = V::load(residual.add(n * self.residual_block + p * V::LANES));
                         sums[p][n] = V::add(sums[p][n], other);
                     }
                 }
@@ -54,9 +66,10 @@ impl Tile {
                     }
                 }
             }
+            let output = self.output.add(from);
             for p in 0..P {
                 for n in 0..N {
-                    V::store(self.output.add(n * self.output_block + p * V::LANES), sums[p][n]);
+                    V::store(output.add(n * self.output_block + p * V::LANES), sums[p][n]);
                 }
             }
         }
@@ -65,7 +78,10 @@ impl Tile {
     /// Bias and products. The sums go in and out by value, and are only ever reached by indices that are constant once loops are
     /// unrolled: else the compiler keeps them in memory, at twice the time.
     #[inline(always)]
-    unsafe fn sums<V: Simd, const P: usize, const N: usize, const S: usize>(&self) -> [[V::V; N]; P] {
+    unsafe fn sums<V: Simd, const P: usize, const N: usize, const S: usize>(
+        &self,
+        input: *const f32,
+    ) -> [[V::V; N]; P] {
         let lanes = V::LANES;
         // SAFETY: every offset below stays within what the caller describes: P pixels S apart, `kernel` pixels around
         // them, `channels` channels in blocks of `lanes`, and N blocks out.
@@ -78,7 +94,7 @@ impl Tile {
                 }
             }
             let mut weights = self.weights;
-            let mut block = self.input;
+            let mut block = input;
             let mut left = self.channels;
             while left > 0 {
                 let here = left.min(lanes);

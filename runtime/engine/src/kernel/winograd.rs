@@ -244,8 +244,9 @@ impl Winograd {
             let products = frame.workspace.add(FREQUENCIES * step);
             for frequency in 0..FREQUENCIES {
                 for group in groups {
-                    for &(tile, compute) in self.cuts.get(count, group.count) {
+                    for &(tile, same, compute) in self.cuts.get(count, group.count) {
                         compute(&Tile {
+                            count: same,
                             input: frame.workspace.add(frequency * step + tile * lanes),
                             input_block: self.tiles * lanes,
                             input_row: 0,
