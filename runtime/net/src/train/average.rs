@@ -58,7 +58,7 @@ mod tests {
         };
         let mut average = Average::new(0.9, 0, tensors_of(&layer(0.0)).unwrap());
         let mut before = 0.0;
-        for _ in 0..100 {
+        for _ in 0..10 {
             average.update(&layer(1.0)).unwrap();
             let now = average.tensors()["weight"].data[0];
             assert!(before < now && now <= 1.0, "{before} {now}");
