@@ -4,6 +4,7 @@ Ours is `meanet train measure`, with all that a step of training takes: the imag
 PyTorch is given the same batch again and again, so nothing but its arithmetic is counted. 128 images, SGD with momentum.
 """
 
+import datetime
 import json
 import os
 import pathlib
@@ -28,7 +29,7 @@ def ours(setup: Setup, binary: pathlib.Path, backend: str, cores: list[int]):
 
     def turn() -> float:
         command = [binary, "train", "measure", "--part", "extension", "--backend", backend, "--backbone", BACKBONE]
-        command += ["--batch-size", BATCH, "--steps", 4 if setup.quick else 12]
+        command += ["--batch-size", BATCH, "--steps", 6 if setup.quick else 12]
         output = subprocess.run(
             [str(word) for word in command],
             check=True,
@@ -56,13 +57,15 @@ def run(setup: Setup) -> dict[str, object]:
     python = setup.python("torch")
     if not python:
         raise SystemExit("training is not measured: see what is missing above")
-    figures = []
+    figures, built = [], None
     for threads in setup.thread_counts():
         cores = setup.cores(threads)
         peer = Peer([python, str(pathlib.Path(__file__).parent / "peers/python/train_peer.py"), "--model", BACKBONE, "--batch", str(BATCH), "--threads", str(threads)], cores)
         takers = {"flex": ours(setup, setup.binary(), "flex", cores)}
         if binary := torch_binary(setup):
             takers["torch"] = ours(setup, binary, "torch", cores)
+            # Whoever named it knows of which commit it is.
+            built = datetime.datetime.fromtimestamp(binary.stat().st_mtime).isoformat(timespec="minutes")
         peer.calls = 4 if setup.quick else 12
         takers["PyTorch"] = peer.turn
         try:
@@ -80,4 +83,4 @@ def run(setup: Setup) -> dict[str, object]:
         figures.append(figure)
         words = ", ".join(f"{name} {entry['median']:.2f}" for name, entry in figure["ratio"].items())
         setup.say(f"training: {threads} threads: speed against PyTorch: {words}")
-    return {"backbone": BACKBONE, "figures": figures}
+    return {"backbone": BACKBONE, "torch_program_built": built, "figures": figures}

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use meanet_net::{CloudNetwork, InputSpec};
+use meanet_net::{CloudNetwork, Compute, InputSpec};
 use meanet_store::{Blobs, Digest};
 use prometheus_client::registry::Registry;
 use snafu::{ResultExt, Snafu};
@@ -53,7 +53,7 @@ pub struct Args {
     /// How long the first image of a batch waits for others.
     #[arg(long, env = "MEANET_MAX_DELAY", default_value = "2ms")]
     pub max_delay: meanet_crds::Duration,
-    /// Threads that compute batches, each with a batch of its own.
+    /// Batches that are computed at the same time; all processors are shared among them.
     #[arg(long, env = "MEANET_MODEL_THREADS", default_value_t = 1)]
     pub model_threads: usize,
     /// Images that wait for a batch at most.
@@ -191,7 +191,8 @@ impl Service {
 
 fn network(blobs: &Blobs, digest: Digest, args: &Args, metrics: &Metrics) -> Result<Network, Error> {
     let bytes = blobs.get(&digest, MAX_BLOB).context(StoreSnafu)?;
-    let network = CloudNetwork::load(&bytes).context(WeightsSnafu { digest })?;
+    let compute = Compute::one_of(args.model_threads).with_batches_of(args.max_batch);
+    let network = CloudNetwork::load_for(&bytes, compute).context(WeightsSnafu { digest })?;
     let settings = queue::Settings {
         max_batch: args.max_batch,
         max_delay: args.max_delay.get(),

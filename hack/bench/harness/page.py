@@ -159,11 +159,12 @@ def training(found: Mapping, plots: pathlib.Path) -> str:
         case = f"{figure['threads']} thread{'s' if figure['threads'] > 1 else ''}"
         groups.append((case, figure["ratio"]))
         rows += [[case, name, shown(spread), shown(figure["ratio"][name]) if name in figure["ratio"] else "1", f"{figure['load']:.1f}"] for name, spread in figure["images_per_second"].items()]
+    built = f" The program with LibTorch was built apart, at {found['torch_program_built']}." if found["torch_program_built"] else ""
     plot.bars(plots / "training.svg", "Training: speed for that of PyTorch", "adaptive and extension block, cached features; above 1, ours is faster", groups)
     return f"""## Training
 
 Steps of adaptive and extension block of {found['backbone']} over cached main features, {found['figures'][0]['batch']} images, against PyTorch {found['figures'][0]['version']}. Ours counts all of a
-training step, gathering and augmenting of images too; PyTorch's repeats one batch.
+training step, gathering and augmenting of images too; PyTorch's repeats one batch.{built}
 
 {table(["", "backend", "images a second", "for PyTorch", "load"], rows)}
 

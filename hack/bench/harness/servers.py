@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -121,7 +122,7 @@ def edge(
         "routing": {"score": "Entropy", "cloudTimeout": "2s", **routing},
     }
     port = free_port()
-    cache = setup.work / f"edge-{port}"
+    cache = pathlib.Path(tempfile.mkdtemp(prefix="edge-", dir=setup.work))
     shutil.copytree(MODEL / "blobs", cache / "blobs")
     (cache / "active.json").write_text(json.dumps({"name": "bench-0000000001", "spec": spec}))
     kubeconfig = cache / "kubeconfig"
@@ -140,8 +141,7 @@ def edge(
 def mlserver(setup: Setup, python: str, onnx: pathlib.Path, *, workers: int = 0, threads: int = 1, name: str = "model") -> contextlib.AbstractContextManager[Server]:
     """MLServer with onnxruntime; without workers it computes in its one process, which is faster where a model is small."""
     port = free_port()
-    folder = setup.work / f"mlserver-{port}"
-    folder.mkdir()
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="mlserver-", dir=setup.work))
     settings = {
         "host": "127.0.0.1",
         "http_port": port,

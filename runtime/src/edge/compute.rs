@@ -16,7 +16,7 @@ use super::queue::{Queue, Work};
 use crate::protocol::{ApiError, Tensor};
 
 /// Images that are computed together at most. On a processor more of them gain nothing and make the first wait.
-const MAX_BATCH: usize = 16;
+pub(super) const MAX_BATCH: usize = 16;
 /// Images that wait or are computed at most, for each thread, where nothing else is said.
 pub(super) const ROOM: usize = 64;
 

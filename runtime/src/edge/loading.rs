@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use meanet_crds::revision::MEANetRevisionSpec;
 use meanet_method::{HardClasses, HardClassesError};
-use meanet_net::{EdgeBlobs, EdgeNetwork, WeightsError};
+use meanet_net::{Compute, EdgeBlobs, EdgeNetwork, WeightsError};
 use meanet_store::{BlobError, Blobs, Digest, ParseDigestError};
 use serde::{Deserialize, Serialize};
 use snafu::{ResultExt, Snafu, ensure};
@@ -60,6 +60,8 @@ pub(super) struct Loader {
     blobs: Blobs,
     store_url: String,
     client: reqwest::Client,
+    /// What a network may use.
+    compute: Compute,
     /// Whoever adds or forgets blobs holds this, so that nobody forgets what another just fetched.
     changing: Arc<Semaphore>,
     /// Whoever decodes weights holds this: a wish that was superseded may still be decoding.
@@ -73,13 +75,19 @@ struct Saved {
 }
 
 impl Loader {
-    pub(super) fn open(folder: &Path, store_url: &str, client: reqwest::Client) -> Result<Self, BlobError> {
+    pub(super) fn open(
+        folder: &Path,
+        store_url: &str,
+        client: reqwest::Client,
+        compute: Compute,
+    ) -> Result<Self, BlobError> {
         let blobs = Blobs::open(folder)?;
         Ok(Self {
             folder: folder.to_owned(),
             blobs,
             store_url: store_url.trim_end_matches('/').to_owned(),
             client,
+            compute,
             changing: Arc::new(Semaphore::new(1)),
             decoding: Arc::new(Semaphore::new(1)),
         })
@@ -97,7 +105,7 @@ impl Loader {
             path,
             source: io::Error::new(io::ErrorKind::InvalidData, e),
         })?;
-        let network = load(&self.blobs, &saved.spec)?;
+        let network = load(&self.blobs, &saved.spec, self.compute)?;
         Ok(Some(Active::new(saved.name, saved.spec, Arc::new(network))))
     }
 
@@ -117,14 +125,14 @@ impl Loader {
                 self.fetch(digest).await?;
             }
         }
-        let (blobs, wanted) = (self.blobs.clone(), spec.clone());
+        let (blobs, wanted, compute) = (self.blobs.clone(), spec.clone(), self.compute);
         let decoding = Arc::clone(&self.decoding)
             .acquire_owned()
             .await
             .map_err(|_| LoadError::Thread)?;
         let decode = move || {
             let _decoding = decoding;
-            load(&blobs, &wanted)
+            load(&blobs, &wanted, compute)
         };
         let network = tokio::task::spawn_blocking(decode)
             .await
@@ -258,16 +266,16 @@ fn digests(spec: &MEANetRevisionSpec) -> Result<[Digest; 3], LoadError> {
     ])
 }
 
-fn load(blobs: &Blobs, spec: &MEANetRevisionSpec) -> Result<Loaded, LoadError> {
+fn load(blobs: &Blobs, spec: &MEANetRevisionSpec, compute: Compute) -> Result<Loaded, LoadError> {
     let [main, adaptive, extension] =
         digests(spec)?.map(|digest| blobs.get(&digest, MAX_BLOB).context(CacheSnafu));
     let (main, adaptive, extension) = (main?, adaptive?, extension?);
-    let edge = EdgeNetwork::load(EdgeBlobs {
+    let blobs = EdgeBlobs {
         main: &main,
         adaptive: &adaptive,
         extension: &extension,
-    })
-    .context(WeightsSnafu)?;
+    };
+    let edge = EdgeNetwork::load_for(blobs, compute).context(WeightsSnafu)?;
     let (model, card) = (&spec.model, edge.card());
     ensure!(
         card.backbone.to_string() == model.backbone.as_str(),

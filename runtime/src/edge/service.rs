@@ -4,6 +4,7 @@ use std::thread::available_parallelism;
 
 use kube::Client;
 use meanet_crds::revision::MEANetRevisionSpec;
+use meanet_net::Compute;
 use snafu::ResultExt;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -42,7 +43,10 @@ impl Service {
         let compute =
             compute::Pool::start(threads, room, stats.metrics.queue.clone()).context(ThreadsSnafu)?;
         let client = client(args.authorities.as_deref(), |builder| builder)?;
-        let loader = loading::Loader::open(&args.cache_dir, &args.store_url, client).context(CacheSnafu)?;
+        // Each compute thread runs batches of its own, alone.
+        let each = Compute::one_of(usize::MAX).with_batches_of(compute::MAX_BATCH);
+        let loader =
+            loading::Loader::open(&args.cache_dir, &args.store_url, client, each).context(CacheSnafu)?;
         let mut damage = None;
         match loader.restore() {
             Ok(Some(active)) => {

@@ -8,7 +8,7 @@ use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 use tonic::Code;
 
-use crate::support::{CloudServer, EdgeServer, Model, image, infer_json, png, said};
+use crate::support::{CloudServer, EdgeServer, Model, image, infer_json, large, png, said};
 
 async fn edge(model: &Model) -> (CloudServer, EdgeServer) {
     let cloud = CloudServer::start(model).await;
@@ -486,4 +486,40 @@ async fn what_is_wrong_in_binary_is_named() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(grpc_client.model_infer(message).await.is_ok());
+}
+
+/// What waits for the one compute thread is computed together; what is wrong with one request is its own matter.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_image_costs_the_rest_of_its_batch_nothing() {
+    let model = Model::new();
+    let (_cloud, edge) = edge(&model).await;
+    let url = edge.url("/v2/models/cams/infer");
+    let mut alone = Vec::new();
+    for seed in 0..6 {
+        alone.push(said(&edge.infer(&infer_json(&image(seed))).await.json().await.unwrap()));
+    }
+    let busy = large(64);
+    let cut = png(&image(1))[..200].to_vec();
+    let together = (0..12).map(|number| {
+        let (edge, url, cut) = (&edge, &url, cut.clone());
+        async move {
+            if number % 2 == 1 {
+                let post = edge.client.post(url).header("content-type", "image/png");
+                post.body(cut).send().await.unwrap()
+            } else {
+                edge.infer(&infer_json(&image(number / 2))).await
+            }
+        }
+    });
+    let (first, answers) = futures::join!(edge.infer(&busy), futures::future::join_all(together));
+    assert_eq!(first.status(), StatusCode::OK);
+    for (number, answer) in answers.into_iter().enumerate() {
+        if number % 2 == 1 {
+            assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
+            assert!(answer.text().await.unwrap().contains("body"));
+        } else {
+            let (mine, expected) = (said(&answer.json().await.unwrap()), &alone[number / 2]);
+            assert_eq!((mine.label, &mine.exit), (expected.label, &expected.exit), "{number}");
+        }
+    }
 }

@@ -124,3 +124,99 @@ impl Expectation<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use meanet_engine::Op;
+
+    use super::*;
+    use crate::extend::{Adaptive, Extension};
+    use crate::layout::Blueprint;
+    use crate::lower::{Compute, EdgeGraph, FEATURES, LOGITS, Runner};
+    use crate::network::Network;
+
+    const INPUT: InputSpec = InputSpec {
+        height: 16,
+        width: 16,
+        mean: [0.5; 3],
+        std: [0.25; 3],
+    };
+
+    /// The plan of an untrained network whose graph was changed after its modules had said what to expect.
+    fn plan(change: impl Fn(&mut EdgeGraph)) -> Result<Runner, PlanError> {
+        let device = Device::flex();
+        device.seed(3);
+        let blueprint = Blueprint::whole("ResNet20".parse().unwrap());
+        let main = Network::main(&blueprint, 10, [INPUT.height, INPUT.width], &device).unwrap();
+        let adaptive = Adaptive::new(&blueprint, &device);
+        let extension = Extension::new(&blueprint, 5, &device);
+        let mut graph = EdgeGraph::new(&INPUT, &main, &adaptive, &extension).unwrap();
+        let probes = Probes::new(&INPUT);
+        let images = probes.tensor(&INPUT, &device);
+        let features = main.features(images.clone());
+        let again = adaptive.forward(images);
+        let extended = extension.forward(features.clone(), again.clone());
+        let expectations = [
+            probes
+                .expect("main block", (graph.main, FEATURES), features.clone())
+                .unwrap(),
+            probes
+                .expect("main block", (graph.main, LOGITS), main.logits(features))
+                .unwrap(),
+            probes
+                .expect("adaptive block", (graph.adaptive, FEATURES), again)
+                .unwrap(),
+            probes
+                .expect("extension block", (graph.extension, 0), extended)
+                .unwrap(),
+        ];
+        change(&mut graph);
+        Runner::new(&graph.graph, Compute::default(), &expectations)
+    }
+
+    /// Convolutions of a segment.
+    fn convolutions(graph: &mut EdgeGraph, segment: SegmentId) -> Vec<&mut meanet_engine::Conv2d> {
+        let ends: Vec<usize> = graph.graph.segments.iter().map(|s| s.end).collect();
+        let start = segment.0.checked_sub(1).map_or(0, |before| ends[before]);
+        let nodes = graph.graph.nodes[start..ends[segment.0]].iter_mut();
+        nodes
+            .filter_map(|node| match &mut node.op {
+                Op::Conv2d(conv) => Some(conv),
+                _ => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_plan_of_the_same_network_is_taken() {
+        plan(|_| {}).map(|_| ()).unwrap();
+    }
+
+    #[test]
+    fn a_plan_that_differs_is_refused_by_the_name_of_its_block() {
+        let refused = |change: &dyn Fn(&mut EdgeGraph)| plan(change).err().unwrap().to_string();
+        let error = refused(&|graph| {
+            let segment = graph.adaptive;
+            convolutions(graph, segment)[3].weight[5] += 0.5;
+        });
+        assert!(error.contains("adaptive block is off by"), "{error}");
+        let error = refused(&|graph| {
+            let segment = graph.main;
+            let channels = &mut convolutions(graph, segment)[0].weight;
+            channels.rotate_right(27);
+        });
+        assert!(error.contains("main block is off by"), "{error}");
+    }
+
+    #[test]
+    fn numbers_that_overflow_are_refused() {
+        let error = plan(|graph| {
+            let segment = graph.main;
+            for conv in convolutions(graph, segment) {
+                conv.weight.fill(1e30);
+            }
+        });
+        let error = error.err().unwrap().to_string();
+        assert!(error.contains("main block is off by"), "{error}");
+    }
+}

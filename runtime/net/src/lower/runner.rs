@@ -28,6 +28,28 @@ impl Default for Compute {
     }
 }
 
+impl Compute {
+    /// What each of `workers` that compute at the same time may use, so that together they keep all processors busy and no more.
+    #[must_use]
+    pub fn one_of(workers: usize) -> Self {
+        let all = Self::default();
+        let threads = all.threads.get() / workers.max(1);
+        Self {
+            threads: NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN),
+            ..all
+        }
+    }
+
+    /// The same with batches of `images`; at least one.
+    #[must_use]
+    pub fn with_batches_of(self, images: usize) -> Self {
+        Self {
+            max_batch: NonZeroUsize::new(images).unwrap_or(NonZeroUsize::MIN),
+            ..self
+        }
+    }
+}
+
 /// A plan, and as many sessions as have ever run it at the same time.
 pub(crate) struct Runner {
     plan: Plan,
