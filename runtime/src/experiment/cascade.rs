@@ -5,8 +5,8 @@ use std::error::Error;
 
 use meanet_method::choose::{Goal, choose, choose_both};
 use meanet_method::{
-    Costs, EnergyProfile, ExtensionRule, Judged, Outputs, Point, Proportion, Ranking, Score, Tally, curve,
-    judge,
+    Costs, EnergyProfile, EvaluateError, ExtensionRule, Judged, Outputs, Point, Proportion, Ranking, Score,
+    Tally, curve, judge,
 };
 use serde::{Deserialize, Serialize};
 
@@ -114,6 +114,20 @@ impl Way {
     }
 }
 
+/// All ways to answer.
+struct Ways<'a> {
+    meanet: Way,
+    plain: Way,
+    others: Vec<Way>,
+    /// Held-out images, judged by entropy: thresholds of the model are chosen on these.
+    chosen_by: Vec<Judged>,
+    /// Held-out and test images, judged by the learned router. Absent without a cloud that ever mends an answer: then there is
+    /// nothing to learn.
+    learned: Option<(Vec<Judged>, Vec<Judged>)>,
+    profile: &'a EnergyProfile,
+    costs: Costs,
+}
+
 /// Absent where the model has no cloud.
 pub(super) fn cascade(
     unshifted: &Unshifted,
@@ -125,26 +139,11 @@ pub(super) fn cascade(
     if !report.has_cloud() {
         return Ok(None);
     }
-    let by_entropy = |outputs: &Outputs| {
-        judge(
-            outputs,
-            Ranking::Score(Score::Entropy),
-            Score::Entropy,
-            ExtensionRule::Extension,
-        )
-    };
-    let chosen_by = by_entropy(selection)?;
-    let meanet = Way::new("MEANet", by_entropy(report)?, costs);
-    let plain = Way::new(
-        "plain cascade",
-        by_entropy(&Unshifted::with_hard(report, Vec::new()))?,
-        costs,
-    );
-    let mut others = Vec::new();
-    for peer in peers {
+    let without = Unshifted::with_hard(report, Vec::new());
+    let other = |peer: &Peer| -> Result<Way, Box<dyn Error>> {
         let outputs = Outputs {
             main: peer.logits.clone(),
-            ..Unshifted::with_hard(report, Vec::new())
+            ..without.clone()
         };
         let costs = Costs {
             main_macs: peer.macs,
@@ -155,75 +154,85 @@ pub(super) fn cascade(
             peer.name,
             peer.macs as f64 / 1e6
         );
-        others.push(Way::new(&name, by_entropy(&outputs)?, costs));
-    }
-    // Without a cloud that ever mends an answer there is nothing to learn.
-    let learned = learned(selection, report).ok();
+        Ok(Way::new(&name, by_entropy(&outputs)?, costs))
+    };
+    let ways = Ways {
+        meanet: Way::new("MEANet", by_entropy(report)?, costs),
+        plain: Way::new("plain cascade", by_entropy(&without)?, costs),
+        others: peers.iter().map(other).collect::<Result<_, _>>()?,
+        chosen_by: by_entropy(selection)?,
+        learned: learned(selection, report).ok(),
+        profile,
+        costs,
+    };
+    let budgets = BUDGETS.into_iter().map(|at_most| ways.budget(at_most));
+    let at_edge = edge(report, ExtensionRule::Extension)?;
+    let curves = [&ways.plain, &ways.meanet].into_iter().chain(&ways.others);
+    Ok(Some(Cascade {
+        edge_only: local(&at_edge).line("edge only", None, profile, &costs),
+        cloud_only: cloud_only(&ways.meanet.judged, profile, &costs),
+        budgets: budgets.collect::<Result<_, _>>()?,
+        curves: curves.map(|way| way.curve(profile)).collect(),
+    }))
+}
 
-    let mut budgets = Vec::new();
-    for at_most in BUDGETS {
+impl Ways<'_> {
+    /// All ways, with thresholds that send about as much.
+    fn budget(&self, at_most: f64) -> Result<Budget, Box<dyn Error>> {
+        let Self {
+            meanet,
+            plain,
+            profile,
+            costs,
+            ..
+        } = self;
         let goal = Goal::OffloadBudget(at_most);
-        let one = choose(&chosen_by, None, goal)?;
         let routed = Routed {
             judged: &meanet.judged,
-            offload_above: one.offload_above,
+            offload_above: choose(&self.chosen_by, None, goal)?.offload_above,
             extension_offload_above: None,
         };
-        let (sent, joules) = (
-            routed.tally().offload(),
-            profile.spent(&routed.tally(), &costs).joules,
-        );
+        let sent = routed.tally().offload();
+        let joules = profile.spent(&routed.tally(), costs).joules;
         let same_bytes = plain.matched(Tally::offload, sent);
+        let same_joules = plain.matched(|tally| profile.spent(tally, costs).joules, joules);
         let against = same_bytes.answers();
-        let line = |routed: &Routed<'_>, name: &str, costs: &Costs| {
-            routed.line(name, Some(&against), profile, costs)
-        };
-        let mut lines = vec![
-            Line {
-                change: None,
-                ..same_bytes.line("plain cascade, equal bytes", None, profile, &costs)
-            },
-            line(
-                &plain.matched(|tally| profile.spent(tally, &costs).joules, joules),
-                "plain cascade, equal joules",
-                &costs,
-            ),
-            line(&routed, "MEANet", &costs),
-        ];
-        let two = choose_both(&chosen_by, goal)?;
+        let line = |routed: &Routed<'_>, name: &str| routed.line(name, Some(&against), profile, costs);
+        let two = choose_both(&self.chosen_by, goal)?;
         let two = Routed {
             offload_above: two.offload_above,
             extension_offload_above: two.extension_offload_above,
             ..routed
         };
-        lines.push(line(&two, "MEANet, two-stage", &costs));
-        if let Some((fitted, judged)) = &learned {
-            let chosen = choose(fitted, None, goal)?;
+        let mut lines = vec![
+            same_bytes.line("plain cascade, equal bytes", None, profile, costs),
+            line(&same_joules, "plain cascade, equal joules"),
+            line(&routed, "MEANet"),
+            line(&two, "MEANet, two-stage"),
+        ];
+        if let Some((fitted, judged)) = &self.learned {
             let routed = Routed {
                 judged,
-                offload_above: chosen.offload_above,
+                offload_above: choose(fitted, None, goal)?.offload_above,
                 extension_offload_above: None,
             };
-            lines.push(line(&routed, "MEANet, learned router", &costs));
+            lines.push(line(&routed, "MEANet, learned router"));
         }
-        for other in &others {
+        lines.extend(self.others.iter().map(|other| {
             let matched = other.matched(Tally::offload, sent);
-            lines.push(line(&matched, &other.name, &other.costs));
-        }
-        budgets.push(Budget { at_most, lines });
+            matched.line(&other.name, Some(&against), profile, &other.costs)
+        }));
+        Ok(Budget { at_most, lines })
     }
-    let at_edge = edge(report, ExtensionRule::Extension)?;
-    let edge_only = local(&at_edge).line("edge only", None, profile, &costs);
-    let curves = std::iter::once(&plain)
-        .chain([&meanet])
-        .chain(&others)
-        .map(|way| way.curve(profile));
-    Ok(Some(Cascade {
-        cloud_only: cloud_only(&meanet.judged, profile, &costs),
-        edge_only,
-        curves: curves.collect(),
-        budgets,
-    }))
+}
+
+fn by_entropy(outputs: &Outputs) -> Result<Vec<Judged>, EvaluateError> {
+    judge(
+        outputs,
+        Ranking::Score(Score::Entropy),
+        Score::Entropy,
+        ExtensionRule::Extension,
+    )
 }
 
 /// Selection and report images judged by the learned router.

@@ -169,6 +169,21 @@ fn aims_say_by_how_much_they_are_missed_and_the_page_says_all() {
 }
 
 #[test]
+fn the_page_in_docs_is_what_its_figures_say() {
+    let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let read = |name: &str| std::fs::read_to_string(docs.join(name)).unwrap();
+    let results: Results = serde_json::from_str(&read("results.json")).unwrap();
+    let plots = super::plots::plots(&results);
+    assert!(
+        document(&results, &plots) == read("results.md"),
+        "docs/results.md was edited, or the page is written differently now: run make reproduce"
+    );
+    for (name, plot) in &plots {
+        assert_eq!(read(&format!("results/{name}.svg")), plot.file());
+    }
+}
+
+#[test]
 fn costs_are_those_of_the_network_that_runs() {
     let costs = unshifted().stored.config.costs();
     assert_eq!(
