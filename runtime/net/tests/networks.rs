@@ -12,8 +12,8 @@ use meanet_net::train::{
     retrain, train_classifier, train_extension,
 };
 use meanet_net::{
-    Block, CloudNetwork, Compute, EdgeBlobs, EdgeNetwork, ImageBatch, InputSpec, Manifest, ModelBlobs, StateDict,
-    Variant, digest, read_card,
+    Block, CloudNetwork, Compute, EdgeBlobs, EdgeNetwork, ImageBatch, InputSpec, Manifest, ModelBlobs,
+    StateDict, Variant, digest, read_card,
 };
 
 fn input(side: usize) -> InputSpec {
