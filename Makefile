@@ -16,11 +16,15 @@ CARGO_FLAGS := --release --workspace --locked
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
+# How long a target took, said at its end.
+TOOK = trap 'echo "== make $@: $$SECONDS s" >&2' EXIT
+
 .PHONY: test
 test: drift unit instructions e2e ## Everything that CI runs: drift, unit and API server tests, instruction counts, then e2e on a cluster
 
 .PHONY: unit
 unit: ## Unit tests, and tests against a real API server
+	$(TOOK)
 	assets=$$(hack/cluster/cluster assets)
 	eval "$$assets"
 	export KUBEBUILDER_ASSETS
@@ -37,7 +41,12 @@ bench: ## Measure against other engines and servers (QUICK=1: in minutes; ONLY=e
 
 .PHONY: e2e
 e2e: ## Tests on a cluster: the one of KUBECONFIG, or one brought up for the time of the tests
+	$(TOOK)
 	e2e/run
+
+.PHONY: idle
+idle: ## What the operator takes in five minutes of a cluster where nothing happens
+	MEANET_IDLE_SECONDS=300 e2e/run idle
 
 .PHONY: demo
 demo: ## Bring up a cluster and run a MEANet on it
@@ -54,6 +63,7 @@ generate: ## Generate manifests/crd and docs/api.md
 
 .PHONY: drift
 drift: ## Fail where manifests/crd or docs/api.md is not what the types say
+	$(TOOK)
 	hack/crd-drift
 
 .PHONY: lint

@@ -12,7 +12,7 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 pub use model::{Backbone, Model, ModelWeights, Variant};
-pub use placement::{Accelerator, Batching, Cloud, Edge, Replicas, Toleration};
+pub use placement::{Accelerator, Authorities, Batching, Cloud, Edge, Replicas, Toleration};
 pub use retraining::{Dataset, Gate, Retraining, TrainingJob};
 pub use rollout::Rollout;
 pub use routing::{ExtensionRule, Routing, Score, WhenCloudUnavailable};

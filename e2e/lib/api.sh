@@ -4,7 +4,7 @@
 # Sends patches and polls over one open connection: what is measured is the product, not kubectl's start.
 api_start() {
   kubectl proxy --port=0 >"$WORK/proxy" 2>&1 &
-  eventually 20 "proxy to the API server" grep -q 'Starting to serve' "$WORK/proxy"
+  eventually 300 "proxy to the API server" grep -q 'Starting to serve' "$WORK/proxy"
   PROXY=http://$(sed 's/.* //' "$WORK/proxy")
   API=$PROXY/apis/meanet.dev/v1alpha1/namespaces/$NS
 }
@@ -31,7 +31,7 @@ threshold() {
       | select(.status.phase == "Live" and (.status.revision as $live | $before | index($live) | not))
       | {(.spec.nodeName): $now}] | add // {} | . + $acked' <<<"$state")
     jq -e --argjson acked "$acked" '(.items | length) as $nodes | $nodes > 0 and ($acked | length) == $nodes' >/dev/null <<<"$state" && break
-    ((now < 30000)) || die "the threshold $value is not acknowledged after 30 s" "$(jq -c '[.items[].status | {phase, revision, message}]' <<<"$state")"
+    ((now < 120000)) || die "the threshold $value is not acknowledged after 120 s" "$(jq -c '[.items[].status | {phase, revision, message}]' <<<"$state")"
   done
   curl -sf "$API/meanetrevisions/$(jq -r '.items[0].status.revision' <<<"$state")" |
     jq -e --argjson value "$value" '.spec.routing.offloadAbove == $value' >/dev/null || die "the live revision is not the one of threshold $value"

@@ -30,6 +30,24 @@ ours() {
   return 1
 }
 
+# taken_up REQUEST, answered REQUEST: how far the operator is with a request for retraining.
+taken_up() { deployment | jq -e --arg request "$1" '.status.retraining.request == $request'; }
+answered() { deployment | jq -e --arg request "$1" '.status.retraining | .request == $request and .phase != "Running"'; }
+
+# retrain: asks for a run and awaits its end, showing on the way what its job says.
+retrain() {
+  local request job
+  request=$(date -u +%Y-%m-%dT%H:%M:%SZ)
+  say "kubectl annotate meanetdeployment $NAME meanet.dev/retrain-requested-at=$request"
+  k annotate meanetdeployment "$NAME" "meanet.dev/retrain-requested-at=$request" --overwrite >&2
+  eventually 300 "the request is taken up" taken_up "$request"
+  job=$(deployment | jq -r .status.retraining.job)
+  # There is nothing to follow before the container runs.
+  { until k logs --follow "job/$job" 2>/dev/null || answered "$request" >/dev/null; do sleep 1; done; } |
+    sed -u 's/^[^ ]* *INFO [^ ]* /       training: /' >&2 &
+  eventually 3600 "the run has ended" answered "$request"
+}
+
 # Images into the nodes, the operator into the cluster.
 install() {
   title "Images"
@@ -43,13 +61,13 @@ install() {
   title "Operator"
   # A sample left by an earlier run goes first: its state must not decide about this one's.
   if kubectl get namespace "$NS" >/dev/null 2>&1; then
-    kubectl delete namespace "$NS" --timeout=180s >&2
+    kubectl delete namespace "$NS" --timeout=300s >&2
   fi
   kubectl kustomize manifests |
     sed -e "s|meanet.dev/operator:dev|$OPERATOR_IMAGE|; s|meanet.dev/runtime:dev|$RUNTIME_IMAGE|" |
     kubectl apply --server-side --force-conflicts -f - >&2
-  kubectl -n meanet-system rollout status deployment/meanet-operator --timeout=120s >&2
-  eventually 60 "CRDs established" kubectl wait --for=condition=Established \
+  kubectl -n meanet-system rollout status deployment/meanet-operator --timeout=300s >&2
+  eventually 300 "CRDs established" kubectl wait --for=condition=Established \
     crd/meanetdeployments.meanet.dev crd/meanetrevisions.meanet.dev crd/meanetnodes.meanet.dev --timeout=1s
 }
 

@@ -31,11 +31,17 @@ check() {
   say "ok: $1"
 }
 
+# What a command of eventually returns when waiting on is no use.
+HOPELESS=75
+
 # eventually SECONDS WORDS COMMAND...: the command must succeed in time.
 eventually() {
-  local end=$((SECONDS + $1)) words=$2 told=$SECONDS
+  local end=$((SECONDS + $1)) words=$2 told=$SECONDS code
   shift 2
-  until "$@" >"$WORK/eventually" 2>&1; do
+  while :; do
+    "$@" >"$WORK/eventually" 2>&1 && break
+    code=$?
+    ((code != HOPELESS)) || die "$words: $(tail -5 "$WORK/eventually")"
     ((SECONDS < end)) || die "$words: not in time: $(tail -3 "$WORK/eventually")"
     if ((SECONDS - told >= 10)); then
       told=$SECONDS

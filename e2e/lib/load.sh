@@ -4,6 +4,8 @@
 # Where images come from.
 source_of_images() {
   local data
+  # A data set that is named and not there is a mistake; that there is none is no more than a pity.
+  [[ -z ${MEANET_DATA:-} ]] || hack/data >/dev/null
   if data=$(hack/data 2>/dev/null); then
     export MEANET_DATA=$data
     say "images are those of CIFAR-100"
@@ -35,8 +37,24 @@ pod() {
     | if $node == "" then . else .spec.nodeName = $node end | '"$more" --args -- "$@" >"$WORK/$name.json"
   k delete pod "$name" --ignore-not-found --wait >/dev/null 2>&1
   k apply -f "$WORK/$name.json" >/dev/null
-  k wait "pod/$name" --for=condition=Ready --timeout=60s >/dev/null
+  k wait "pod/$name" --for=condition=Ready --timeout=300s >/dev/null ||
+    die "the pod $name does not start" "$(k describe pod "$name" | tail -5)"
 }
+
+# pod_ended NAME: whether the pod has ended well; for eventually, which ends at once where it has failed.
+pod_ended() {
+  local phase
+  phase=$(k get pod "$1" -o jsonpath='{.status.phase}') || return 1
+  if [[ $phase == Failed ]]; then
+    echo "the pod $1 failed"
+    k logs "$1" --tail=5
+    return "$HOPELESS"
+  fi
+  [[ $phase == Succeeded ]]
+}
+
+# begun POD: whether a load has had an answer, or has ended well already.
+begun() { k logs "$1" | grep answered || pod_ended "$1"; }
 
 # load_start NODE POD IMAGES ARGUMENT...: a pod on NODE sends packed IMAGES; it has begun when this returns.
 load_start() {
@@ -46,18 +64,14 @@ load_start() {
   pod "$name" "$node" . load --url "http://$NAME-edge.$NS.svc/v2/models/$NAME" --progress "$@"
   k attach -i "$name" <"$WORK/$images" >/dev/null 2>&1 &
   # What a test does next may cut the connection that brings the images.
-  has_begun() { k logs "$name" | grep -q answered; }
-  eventually 60 "$name sends images" has_begun >&2
+  eventually 300 "$name sends images" begun "$name" >&2
 }
 
 # load_end POD SECONDS: prints the summary, showing on the way how it goes.
 load_end() {
   k logs --follow "$1" 2>/dev/null | grep -v '^{' | sed -u "s/^/       $1: /" >&2 &
   local follower=$!
-  k wait "pod/$1" --for=jsonpath='{.status.phase}'=Succeeded --timeout="$2s" >/dev/null || {
-    k logs "$1" --tail=20 >&2
-    die "the load $1 did not end well"
-  }
+  eventually "$2" "$1 has ended" pod_ended "$1" >&2
   wait "$follower" 2>/dev/null || true
   k logs "$1" | grep '^{' | tail -1
 }
@@ -79,8 +93,7 @@ dataset_put() {
   pod "put-dataset" "" ".spec.nodeSelector = {\"meanet.dev/tier\": \"cloud\"} | .spec.volumes = [{name: \"store\", persistentVolumeClaim: {claimName: \"$claim\"}}]
     | .spec.containers[0].volumeMounts = [{name: \"store\", mountPath: \"/store\"}]" data put "$1"
   k attach -i put-dataset <"$WORK/$2" >/dev/null 2>&1 &
-  k wait pod/put-dataset --for=jsonpath='{.status.phase}'=Succeeded --timeout=120s >/dev/null ||
-    die "the data set $1 was not put" "$(k logs put-dataset --tail=5)"
+  eventually 300 "the data set $1 is in the store" pod_ended put-dataset
 }
 
 # table SUMMARY: what a load saw, by exit.

@@ -5,7 +5,7 @@ pod=$(k get pods -l meanet.dev/component=edge -o json | jq -r --arg node "${EDGE
 restarts() { k get pod "$pod" -o json | jq '[.status.containerStatuses[].restartCount] | add'; }
 before=$(restarts)
 k port-forward "pod/$pod" :8080 >"$WORK/forward" 2>&1 &
-eventually 20 "port of the edge" grep -q '^Forwarding from 127' "$WORK/forward"
+eventually 300 "port of the edge" grep -q '^Forwarding from 127' "$WORK/forward"
 edge=http://$(sed -n 's/^Forwarding from \(127[^ ]*\).*/\1/p' "$WORK/forward" | head -1)
 infer=$edge/v2/models/$NAME/infer
 bad() {

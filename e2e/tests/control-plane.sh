@@ -7,10 +7,10 @@ if ours; then
   hack/cluster/cluster restart-apiserver >&2
   hack/cluster/cluster restart-kubelet "${EDGES[0]}" >&2
   served() { curl -sf "$API/meanetnodes" >/dev/null; }
-  eventually 60 "the API server answers" served
+  eventually 300 "the API server answers" served
   figure "threshold_edit_after_restart_ms $(threshold 1.9)"
-  eventually 120 "MEANetDeployment is Ready" ready
+  eventually 300 "MEANetDeployment is Ready" ready
   for node in "${EDGES[@]}"; do
-    check "$node did not notice" "$(load_end "restart-$node" 120)" '.failures == 0 and .mixed_revisions == 0'
+    check "$node did not notice" "$(load_end "restart-$node" 600)" '.failures == 0 and .mixed_revisions == 0'
   done
 fi

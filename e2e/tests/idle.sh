@@ -1,25 +1,43 @@
 # shellcheck shell=bash
-title "Idle"
-sleep 5
-metrics() { kubectl get --raw /api/v1/namespaces/meanet-system/services/meanet-operator:http/proxy/metrics; }
-# writes AWK: writing requests of the operator whose line matches; no such line at all is a failure of the test, not a 0.
-writes() {
-  metrics | awk "/^meanet_operator_api_requests_total/ { seen = 1 } /^meanet_operator_api_requests_total.*verb=\"(create|patch|update|delete)\"/ && $1 { sum += \$NF } END { if (!seen) exit 1; print sum + 0 }" ||
-    die "the operator does not count its requests"
+# What the operator takes while nothing happens, and what a reconcile costs. MEANET_IDLE_SECONDS says for how long it is watched.
+seconds=${MEANET_IDLE_SECONDS:-60}
+title "The operator while nothing happens, for $seconds seconds"
+# sample: what /metrics says, as JSON: requests by verb and by kind, and the rest by name.
+sample_metrics() {
+  kubectl get --raw /api/v1/namespaces/meanet-system/services/meanet-operator:http/proxy/metrics | jq -Rnc --arg at "$(date +%s.%N)" '
+    [inputs | select(startswith("#") | not) | capture("^(?<name>[a-z_]+)(\\{(?<labels>.*)\\})? (?<value>[-0-9.e+]+)$")
+      | .value |= tonumber | .labels |= ([(. // "") | scan("([a-z]+)=\"([^\"]*)\"") | {(.[0]): .[1]}] | add // {})] as $all
+    | def of(f): [$all[] | select(f).value] | add // 0;
+      def requests(f): of(.name == "meanet_operator_api_requests_total" and f);
+      def writes: .labels.verb | IN("create", "patch", "update", "delete");
+    {at: ($at | tonumber),
+     cpu: of(.name == "process_cpu_seconds_total"),
+     memory: of(.name == "process_resident_memory_bytes"),
+     reconciles: of(.name == "meanet_operator_reconciles_total"),
+     requests: requests(.labels.resource != "leases"),
+     watches: requests(.labels.verb | IN("watch", "list")),
+     writes: requests(.labels.resource != "leases" and writes),
+     renewals: requests(.labels.resource == "leases" and writes)}
+    # No request at all is a failure of the measurement, not a 0.
+    | if .requests == 0 or .memory == 0 then error("the operator does not count its requests or its memory") else . end'
 }
-objects=$(writes '!/resource="leases"/')
-leases=$(writes '/resource="leases"/')
-cpu() {
-  local node
-  node=$(kubectl -n meanet-system get pods -l app.kubernetes.io/component=operator -o jsonpath='{.items[0].spec.nodeName}')
-  kubectl get --raw "/api/v1/nodes/$node/proxy/stats/summary" | jq -c '[.pods[] | select(.podRef.namespace == "meanet-system")
-    | {cpu_core_seconds: ((.cpu.usageCoreNanoSeconds // null) | if . then . / 1e9 else . end), memory_bytes: .memory.rssBytes}] | .[0]' || echo null
+eventually 300 "MEANetDeployment is Ready" ready
+# Quiet: what a change before this set off has come to its end.
+quiet() {
+  local before
+  before=$(sample_metrics | jq .writes)
+  sleep 5
+  [[ $(sample_metrics | jq .writes) == "$before" ]]
 }
-from=$(cpu)
-sleep "${MEANET_IDLE_SECONDS:-60}"
-objects=$(($(writes '!/resource="leases"/') - objects))
-leases=$(($(writes '/resource="leases"/') - leases))
-figure "idle $(jq -nc --argjson from "$from" --argjson to "$(cpu)" --argjson seconds "${MEANET_IDLE_SECONDS:-60}" --argjson objects "$objects" \
-  --argjson leases "$leases" '{seconds: $seconds, writes: $objects, lease_renewals: $leases, from: $from, to: $to}')"
-figure "operator $(metrics | awk '/^meanet_operator_api_requests_total/ && !/leases/ { r += $NF } /^meanet_operator_reconciles_total/ { n += $NF }
-  END { printf "{\"reconciles\": %d, \"api_requests\": %d}", n, r }')"
+eventually 300 "the operator has nothing left to do" quiet
+from=$(sample_metrics)
+sleep "$seconds"
+figure "idle $(jq -nc --argjson from "$from" --argjson to "$(sample_metrics)" '
+  def passed(f): ($to | f) - ($from | f);
+  {seconds: (passed(.at) | round), writes: passed(.writes), reconciles: passed(.reconciles),
+   lease_renewals: passed(.renewals), watches_renewed: passed(.watches),
+   cpu_millicores: (passed(.cpu) / passed(.at) * 100000 | round / 100),
+   resident_megabytes: ($to.memory / 1e6 * 10 | round / 10)}')"
+# Of its whole life: watches are no part of a reconcile.
+figure "operator_since_start $(sample_metrics | jq -c '{reconciles, requests: (.requests - .watches), writes,
+  requests_per_reconcile: ((.requests - .watches) / .reconciles * 1000 | round / 1000)}')"

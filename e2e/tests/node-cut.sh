@@ -13,16 +13,16 @@ if ours; then
   load_start "$gone" load-cut some --seconds 100 --clients 1
   UNDO+=("hack/cluster/cluster restore $gone")
   hack/cluster/cluster cut "$gone" >&2
-  eventually 120 "$gone is said to be offline" is_offline
+  eventually 300 "$gone is said to be offline" is_offline
   patch_offload 0.6
-  eventually 30 "$reachable takes an edit meanwhile" lives_by "$reachable" 0.6
+  eventually 300 "$reachable takes an edit meanwhile" lives_by "$reachable" 0.6
   k get meanetdeployments,meanetnodes >&2
   from=$SECONDS
   hack/cluster/cluster restore "$gone" >&2
-  eventually 120 "$gone catches up" lives_by "$gone" 0.6
+  eventually 300 "$gone catches up" lives_by "$gone" 0.6
   figure "catch_up_seconds $((SECONDS - from))"
-  eventually 120 "MEANetDeployment is Ready" ready
-  summary=$(load_end load-cut 180)
+  eventually 300 "MEANetDeployment is Ready" ready
+  summary=$(load_end load-cut 600)
   table "$summary"
   check "$gone answered on its own all the while" "$summary" '.failures == 0 and .degraded > 0 and .mixed_revisions == 0'
 fi

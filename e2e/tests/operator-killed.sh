@@ -13,7 +13,7 @@ for pause in 0 0.05 0.1; do
   curl -sf -X DELETE "$PROXY/api/v1/namespaces/meanet-system/pods/$operator?gracePeriodSeconds=0" >/dev/null || die "$operator is not killed"
   # A kill that comes before or after the rollout shows here: 0 or all of the nodes were done.
   figure "operator_killed $(curl -sf "$API/meanetnodes" | jq -c --argjson before "$before" '{nodes: (.items | length), done: ([.items[].status.revision] - $before | length)}')"
-  eventually 120 "the rollout ends as if nothing had happened" on_one_revision
+  eventually 300 "the rollout ends as if nothing had happened" on_one_revision
   check "and made one revision" "$(number)" ". == $revisions + 1"
-  kubectl -n meanet-system rollout status deployment/meanet-operator --timeout=60s >&2
+  kubectl -n meanet-system rollout status deployment/meanet-operator --timeout=300s >&2
 done

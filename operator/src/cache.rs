@@ -20,7 +20,7 @@ use kube::runtime::reflector::store::{Writer, WriterDropped};
 use kube::runtime::reflector::{ObjectRef, Store, store};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
-use meanet_crds::naming::{Component, LABEL_COMPONENT, LABEL_DEPLOYMENT};
+use meanet_crds::naming::LABEL_DEPLOYMENT;
 use meanet_crds::{MEANetDeployment, MEANetNode, MEANetRevision};
 use serde::de::DeserializeOwned;
 
@@ -47,7 +47,7 @@ pub struct Cache {
     pub classes: Store<StorageClass>,
     /// Import and training jobs.
     pub jobs: Store<Job>,
-    /// The pods of those jobs, for what they say at their end.
+    /// Our pods, without their specs: for what those of jobs say at their end, and for why others do not start.
     pub pods: Store<Pod>,
     /// Edge runtimes.
     pub daemon_sets: Store<DaemonSet>,
@@ -95,7 +95,8 @@ impl Cache {
         let classes = feed.kind(&everything, fingerprint::version, |_: &StorageClass, all| {
             everyone(all)
         });
-        let pods = feed.kind(&of_jobs(), fingerprint::version, by_label::<Pod>);
+        let ours = watcher::Config::default().labels(LABEL_DEPLOYMENT);
+        let pods = feed.kind(&ours, fingerprint::pod, by_label::<Pod>);
         let cache = Self {
             deployments,
             revisions,
@@ -253,13 +254,6 @@ impl<K: Resource<DynamicType = ()>> Seen<K> {
             }
         }
     }
-}
-
-fn of_jobs() -> watcher::Config {
-    let (import, train) = (Component::Import.as_str(), Component::Train.as_str());
-    watcher::Config::default().labels(&format!(
-        "{LABEL_DEPLOYMENT},{LABEL_COMPONENT} in ({import},{train})"
-    ))
 }
 
 fn everyone(all: &Store<MEANetDeployment>) -> Vec<Target> {

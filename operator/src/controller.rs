@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cache::{Cache, Triggers};
 use crate::deployment::apply::{self, Writer, apply};
 use crate::deployment::build::build;
-use crate::deployment::observe::{observe, runs_are_current};
+use crate::deployment::observe::{belongs, observe, runs_are_current};
 use crate::deployment::plan::plan;
 use crate::deployment::report::{self, Reporter};
 use crate::deployment::validate::validate;
@@ -191,7 +191,8 @@ async fn reconcile_filled(deployment: &Arc<MEANetDeployment>, context: &Context)
         // Owner references take everything down.
         return Ok(Action::await_change());
     }
-    let (observed, live) = observe(deployment, &context.cache, &context.believed(deployment));
+    let believed = context.believed(deployment);
+    let (observed, live) = observe(deployment, &context.cache, &believed);
     // Milliseconds, so that a time written and read is the same.
     let now = Timestamp::now();
     let now = now
@@ -218,7 +219,9 @@ async fn reconcile_filled(deployment: &Arc<MEANetDeployment>, context: &Context)
     let writer = Writer::new(context.client.clone(), &spec, context.metrics.clone());
     let (written, applied) = Box::pin(apply(&writer, &plan, children, &live)).await;
     context.believe(deployment, written);
-    let look_again = plan.look_again;
+    // What never shows, since somebody deleted it at once, wakes nobody when it is no longer believed in.
+    let doubt = (!believed.is_empty()).then_some(BELIEF);
+    let look_again = plan.look_again.into_iter().chain(doubt).min();
     context
         .reporter
         .planned(deployment, plan, applied.as_ref().copied(), now)
@@ -230,22 +233,32 @@ async fn reconcile_filled(deployment: &Arc<MEANetDeployment>, context: &Context)
 impl Context {
     /// Revisions made a moment ago, which the cache may not show yet.
     fn believed(&self, deployment: &MEANetDeployment) -> Vec<Arc<MEANetRevision>> {
+        let key = ObjectRef::from_obj(deployment);
         let mut written = locked(&self.written);
-        let Some(revisions) = written.get_mut(&ObjectRef::from_obj(deployment)) else {
+        let Some(revisions) = written.get_mut(&key) else {
             return Vec::new();
         };
+        // Those of a deployment of the same name that was deleted went with it.
         revisions.retain(|(since, revision)| {
             since.elapsed() < BELIEF
+                && belongs(revision.as_ref(), deployment)
                 && self
                     .cache
                     .revisions
                     .get(&ObjectRef::from_obj(revision.as_ref()))
                     .is_none()
         });
-        revisions.iter().map(|(_, revision)| revision.clone()).collect()
+        let believed = revisions.iter().map(|(_, revision)| revision.clone()).collect();
+        if revisions.is_empty() {
+            written.remove(&key);
+        }
+        believed
     }
 
     fn believe(&self, deployment: &MEANetDeployment, revisions: Vec<Arc<MEANetRevision>>) {
+        if revisions.is_empty() {
+            return;
+        }
         let now = Instant::now();
         let key = ObjectRef::from_obj(deployment);
         locked(&self.written)

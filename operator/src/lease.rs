@@ -1,7 +1,7 @@
 //! Leader election: one Lease, taken and renewed with the resource version as precondition, so that of two replicas that
 //! write at once one is refused.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -9,15 +9,26 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::PostParams;
 use kube::{Api, Client};
 use snafu::Snafu;
+use tokio::time::Instant;
 
 /// Name of the lease.
 pub const LEASE: &str = "meanet-operator";
 
-/// Leadership is gone: another replica may lead.
+/// Leadership is gone.
 #[derive(Debug, Snafu)]
-#[snafu(display("the lease could not be renewed for {} seconds; another replica may lead now", silence.as_secs()))]
-pub struct Lost {
-    silence: Duration,
+pub enum Lost {
+    /// Another replica may lead.
+    #[snafu(display("the lease could not be renewed for {} seconds; another replica may lead now", silence.as_secs()))]
+    Silence {
+        /// Since the last renewal.
+        silence: Duration,
+    },
+    /// Another replica leads.
+    #[snafu(display("{holder} has taken the lease"))]
+    Taken {
+        /// Name of the other replica; `nobody` where the lease was given away.
+        holder: String,
+    },
 }
 
 /// One replica that leads or wants to.
@@ -33,6 +44,13 @@ pub struct Candidate {
 struct Sighting {
     version: Option<String>,
     since: Instant,
+}
+
+/// What came of a renewal.
+enum Renewal {
+    Done,
+    Conflict,
+    Taken(String),
 }
 
 impl Candidate {
@@ -91,35 +109,45 @@ impl Candidate {
         }
     }
 
-    /// Renews until it has not worked for two thirds of the lease: then another may take over soon.
+    /// Renews until it has not worked for two thirds of the lease: then another may take over soon. An answer that does not
+    /// come counts as a renewal that did not work, however long it is waited for.
     pub async fn hold(&self) -> Lost {
         let patience = self.duration * 2 / 3;
         let mut renewed = Instant::now();
-        while renewed.elapsed() < patience {
-            tokio::time::sleep(self.pause()).await;
-            match tokio::time::timeout(patience, self.renew()).await {
-                Ok(Ok(true)) => renewed = Instant::now(),
-                Ok(Ok(false)) => {
-                    return Lost {
+        let mut next = renewed + self.pause();
+        loop {
+            let end = renewed + patience;
+            tokio::time::sleep_until(next.min(end)).await;
+            // Others count from the moment of the write, which may come at any time after it was sent.
+            let sent = Instant::now();
+            next = sent + self.pause();
+            match tokio::time::timeout_at(end, self.renew()).await {
+                Ok(Ok(Renewal::Done)) => renewed = sent,
+                // Somebody wrote in between; who, the next look tells.
+                Ok(Ok(Renewal::Conflict)) => next = sent,
+                Ok(Ok(Renewal::Taken(holder))) => return Lost::Taken { holder },
+                Ok(Err(error)) => tracing::warn!(%error, "failed to renew the lease"),
+                Err(_) => {
+                    return Lost::Silence {
                         silence: renewed.elapsed(),
                     };
                 }
-                Ok(Err(error)) => tracing::warn!(%error, "failed to renew the lease"),
-                Err(_) => tracing::warn!("the lease was not renewed in time"),
             }
-        }
-        Lost {
-            silence: renewed.elapsed(),
         }
     }
 
-    async fn renew(&self) -> kube::Result<bool> {
-        let lease = self.api.get(LEASE).await?;
-        let ours = lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_ref()) == Some(&self.identity);
-        if ours {
-            self.write(Some(lease)).await
-        } else {
-            Ok(false)
+    async fn renew(&self) -> kube::Result<Renewal> {
+        // A lease that somebody deleted is made again.
+        let lease = self.api.get_opt(LEASE).await?;
+        let holder = lease
+            .as_ref()
+            .map(|lease| lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone()));
+        match holder {
+            Some(holder) if holder.as_ref() != Some(&self.identity) => {
+                Ok(Renewal::Taken(holder.unwrap_or_else(|| "nobody".to_owned())))
+            }
+            _ if self.write(lease).await? => Ok(Renewal::Done),
+            _ => Ok(Renewal::Conflict),
         }
     }
 
@@ -206,3 +234,6 @@ impl Candidate {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

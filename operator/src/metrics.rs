@@ -10,6 +10,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+mod process;
+
+use process::Process;
+
 /// Labels of an API request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Request {
@@ -46,7 +50,9 @@ impl Metrics {
             seconds: Some(seconds.clone()),
             ..Self::default()
         };
-        let mut registry = Registry::with_prefix("meanet_operator");
+        let mut all = Registry::default();
+        all.register_collector(Box::new(Process));
+        let registry = all.sub_registry_with_prefix("meanet_operator");
         registry.register(
             "api_requests",
             "Requests to the API server",
@@ -69,7 +75,7 @@ impl Metrics {
         );
         registry.register("leader", "1 where this replica leads", metrics.leader.clone());
         registry.register_with_unit("reconcile", "Time that reconciles took", Unit::Seconds, seconds);
-        (metrics, registry)
+        (metrics, all)
     }
 
     /// A request leaves for the API server.

@@ -12,6 +12,8 @@
 mod access;
 #[path = "api/cluster.rs"]
 mod cluster;
+#[path = "api/leader.rs"]
+mod leader;
 #[path = "api/path.rs"]
 mod path;
 #[path = "api/preflight.rs"]

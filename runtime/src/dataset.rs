@@ -69,6 +69,13 @@ pub fn run(command: &Command) -> Result<(), Box<dyn Error>> {
                 source.test(SIDE, SIDE)?.0
             };
             let chosen: Vec<usize> = (0..images.len()).skip(*skip).take(*limit).collect();
+            if chosen.is_empty() {
+                let count = images.len();
+                return Err(format!(
+                    "failed to pack any image: --skip {skip} --limit {limit} of {count} leaves none"
+                )
+                .into());
+            }
             let writer: Box<dyn Write> = if out.as_os_str() == "-" {
                 Box::new(io::stdout().lock())
             } else {

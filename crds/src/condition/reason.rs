@@ -47,7 +47,7 @@ pub const REASONS: &[Reason] = &[
         "False",
         "EdgePodsNotReady",
         "Fewer edge pods are ready than edge nodes are reachable.",
-        "`kubectl describe pods -l meanet.dev/component=edge`: mostly an image that cannot be pulled, or a node without room.",
+        "The message has what Kubernetes says of the first of them; `kubectl describe pods -l meanet.dev/component=edge`: mostly an image that cannot be pulled, or a node without room.",
     ),
     reason(
         READY,
@@ -158,7 +158,7 @@ pub const REASONS: &[Reason] = &[
         CLOUD_AVAILABLE,
         "False",
         "Starting",
-        "The cloud's Deployment is being made.",
+        "Cloud pods start, for at most a minute, and nothing is known to hold them up. Edges answer by themselves.",
         WAIT,
     ),
     reason(
@@ -166,7 +166,7 @@ pub const REASONS: &[Reason] = &[
         "False",
         "Unavailable",
         "No cloud pod is ready. Edges answer by themselves.",
-        "The message has the command that lists the pods: mostly no free accelerator, or a claim that cannot be mounted.",
+        "The message has what Kubernetes says of the pod, and the command that lists all: mostly no free accelerator, or a claim that cannot be mounted.",
     ),
     reason(
         CLOUD_AVAILABLE,

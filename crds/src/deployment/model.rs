@@ -30,15 +30,12 @@ pub struct ModelWeights {
 }
 
 macro_rules! backbones {
-    ($($variant:ident = $name:literal,)+) => {
-        /// A network for the main block: a `ResNet` for small images (20 to 110 layers, `x2` to `x4` times as wide), a `ResNet` as
-        /// of torchvision (18, 34 or 101 layers), `MobileNetV2` by width, or `MicroNet`. `Cifar` behind a name: for images of some 32
-        /// pixels a side instead of some 224. `meanet describe` tells what each costs.
+    ($($(#[$words:meta])+ $variant:ident = $name:literal,)+) => {
+        /// A network for the main block. `meanet describe` tells what each costs.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-        // A dot in a name is an underscore here; names say what they are.
-        #[allow(non_camel_case_types, missing_docs)]
+        #[allow(non_camel_case_types)] // A dot in a name is an underscore here.
         pub enum Backbone {
-            $(#[serde(rename = $name)] $variant,)+
+            $($(#[$words])+ #[serde(rename = $name)] $variant,)+
         }
 
         impl Backbone {
@@ -57,42 +54,79 @@ macro_rules! backbones {
 }
 
 backbones! {
+    /// 20 layers for images of some 32 pixels a side: 0.28M parameters, 40.8M multiply-accumulates at 32×32.
     ResNet20 = "ResNet20",
+    /// The same, twice as wide.
     ResNet20x2 = "ResNet20x2",
+    /// The same, three times as wide.
     ResNet20x3 = "ResNet20x3",
+    /// The same, four times as wide.
     ResNet20x4 = "ResNet20x4",
+    /// 32 layers: 0.47M parameters, 69.1M multiply-accumulates at 32×32.
     ResNet32 = "ResNet32",
+    /// The same, twice as wide.
     ResNet32x2 = "ResNet32x2",
+    /// The same, three times as wide.
     ResNet32x3 = "ResNet32x3",
+    /// The same, four times as wide.
     ResNet32x4 = "ResNet32x4",
+    /// 44 layers: 0.67M parameters.
     ResNet44 = "ResNet44",
+    /// The same, twice as wide.
     ResNet44x2 = "ResNet44x2",
+    /// The same, three times as wide.
     ResNet44x3 = "ResNet44x3",
+    /// The same, four times as wide.
     ResNet44x4 = "ResNet44x4",
+    /// 56 layers: 0.86M parameters, 125.8M multiply-accumulates at 32×32.
     ResNet56 = "ResNet56",
+    /// The same, twice as wide.
     ResNet56x2 = "ResNet56x2",
+    /// The same, three times as wide.
     ResNet56x3 = "ResNet56x3",
+    /// The same, four times as wide.
     ResNet56x4 = "ResNet56x4",
+    /// 110 layers: 1.7M parameters.
     ResNet110 = "ResNet110",
+    /// The same, twice as wide.
     ResNet110x2 = "ResNet110x2",
+    /// The same, three times as wide.
     ResNet110x3 = "ResNet110x3",
+    /// The same, four times as wide.
     ResNet110x4 = "ResNet110x4",
+    /// 18 layers as of torchvision, for images of some 224 pixels a side.
     ResNet18 = "ResNet18",
+    /// The same for images of some 32 pixels a side.
     ResNet18Cifar = "ResNet18Cifar",
+    /// 34 layers as of torchvision, for images of some 224 pixels a side.
     ResNet34 = "ResNet34",
+    /// The same for images of some 32 pixels a side.
     ResNet34Cifar = "ResNet34Cifar",
+    /// 101 layers as of torchvision, for images of some 224 pixels a side.
     ResNet101 = "ResNet101",
+    /// The same for images of some 32 pixels a side.
     ResNet101Cifar = "ResNet101Cifar",
+    /// `MobileNetV2` as of torchvision, for images of some 224 pixels a side.
     MobileNetV2 = "MobileNetV2",
+    /// The same for images of some 32 pixels a side.
     MobileNetV2Cifar = "MobileNetV2Cifar",
+    /// A quarter as wide.
     MobileNetV2x0_25 = "MobileNetV2x0.25",
+    /// The same for images of some 32 pixels a side.
     MobileNetV2x0_25Cifar = "MobileNetV2x0.25Cifar",
+    /// Half as wide.
     MobileNetV2x0_5 = "MobileNetV2x0.5",
+    /// The same for images of some 32 pixels a side.
     MobileNetV2x0_5Cifar = "MobileNetV2x0.5Cifar",
+    /// Three quarters as wide.
     MobileNetV2x0_75 = "MobileNetV2x0.75",
+    /// The same for images of some 32 pixels a side.
     MobileNetV2x0_75Cifar = "MobileNetV2x0.75Cifar",
+    /// 1.4 times as wide.
     MobileNetV2x1_4 = "MobileNetV2x1.4",
+    /// The same for images of some 32 pixels a side.
     MobileNetV2x1_4Cifar = "MobileNetV2x1.4Cifar",
+    /// OSI-AI's entry to the `MicroNet` challenge of 2019, for images of some 32 pixels a side: 0.48M parameters.
     MicroNet = "MicroNet",
 }
 

@@ -54,6 +54,7 @@ impl Default for Edge {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("!has(self.endpoint) || !(has(self.accelerator) || has(self.replicas) || has(self.batching))", "cloud.endpoint stands in for the cloud runtimes: leave out accelerator, replicas and batching"))]
+#[x_kube(validation = ("!has(self.endpointAuthorities) || (has(self.endpoint) && self.endpoint.startsWith('https://'))", "cloud.endpointAuthorities is about the certificate of an https:// cloud.endpoint: leave it out, or name such an endpoint"))]
 pub struct Cloud {
     /// Labels that a node must have, all of them, to take cloud runtimes and jobs. Absent: `meanet.dev/tier: cloud`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -81,12 +82,33 @@ pub struct Cloud {
     /// URL of the model on any Open Inference Protocol v2 server that answers instead of our own cloud runtime, for example
     /// `http://server:8000/v2/models/resnet`. It gets the tensor `image`, UINT8 `[n, 3, height, width]`, and must answer with
     /// logits of shape `[n, classes]`. One cloud pod stays to serve the store; what goes elsewhere is not collected for
-    /// retraining. The runtime's client has no TLS yet, so `https://` is accepted but does not work. Absent: our own cloud
-    /// runtimes answer.
+    /// retraining. With `https://`, its certificate must be for the host of the URL and come from an authority that browsers
+    /// trust or one of `endpointAuthorities`. Absent: our own cloud runtimes answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = ("isURL(self) && (self.startsWith('http://') || self.startsWith('https://'))", "endpoint must be an http:// or https:// URL of a model, such as http://server:8000/v2/models/resnet"))]
     #[schemars(length(max = 1024))]
     pub endpoint: Option<String>,
+    /// Authorities that edges trust besides those that browsers trust, for an `https://` endpoint with a certificate of your
+    /// own. Edge pods mount it, and read a changed one when they start anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint_authorities: Option<Authorities>,
+}
+
+/// Certificates of authorities, in PEM.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Authorities {
+    /// A ConfigMap in the deployment's namespace.
+    #[schemars(length(min = 1, max = 253))]
+    pub config_map_name: String,
+    /// The key in it.
+    #[serde(default = "default_authorities_key")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    pub key: String,
+}
+
+fn default_authorities_key() -> String {
+    "ca.crt".to_owned()
 }
 
 impl Cloud {

@@ -84,6 +84,8 @@ impl ApiServer {
                 "--service-cluster-ip-range=10.0.0.0/24",
                 "--endpoint-reconciler-type=none",
                 "--disable-admission-plugins=DefaultStorageClass,StorageObjectInUseProtection",
+                // Off by default, and on in some clusters: it wants rights on an owner's finalizers.
+                "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
             ],
         );
         server.ready().await;

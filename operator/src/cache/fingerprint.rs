@@ -1,6 +1,6 @@
 use std::any::Any;
 
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{ContainerState, Node, Pod, PodSpec};
 use kube::{Resource, ResourceExt};
 use meanet_crds::MEANetNode;
 
@@ -12,6 +12,13 @@ pub(super) fn trim<K: Resource + 'static>(object: &mut K) {
     object
         .annotations_mut()
         .remove("kubectl.kubernetes.io/last-applied-configuration");
+    let pod = (object as &mut dyn Any).downcast_mut::<Pod>();
+    if let Some(spec) = pod.and_then(|pod| pod.spec.as_mut()) {
+        *spec = PodSpec {
+            node_name: spec.node_name.take(),
+            ..PodSpec::default()
+        };
+    }
     // The images that a node holds are most of what is known of it.
     let node = (object as &mut dyn Any).downcast_mut::<Node>();
     if let Some(status) = node.and_then(|node| node.status.as_mut()) {
@@ -43,6 +50,44 @@ pub(super) fn node(node: &Node) -> u64 {
             .collect()
     });
     hash((node.uid(), node.labels(), ready, allocatable))
+}
+
+/// How far it has come and what it says of that; not its addresses, nor how often it was restarted.
+pub(super) fn pod(pod: &Pod) -> u64 {
+    let status = pod.status.as_ref();
+    let scheduled: Option<Vec<_>> = status.and_then(|status| status.conditions.as_ref()).map(|all| {
+        all.iter()
+            .filter(|condition| condition.type_ == "PodScheduled")
+            .map(|condition| (&condition.status, &condition.message))
+            .collect()
+    });
+    let state = |state: Option<&ContainerState>| {
+        let (waiting, end) = (state?.waiting.as_ref(), state?.terminated.as_ref());
+        Some(hash((
+            waiting.map(|waiting| (&waiting.reason, &waiting.message)),
+            end.map(|end| (end.exit_code, &end.reason, &end.message)),
+        )))
+    };
+    let containers: Option<Vec<_>> =
+        status
+            .and_then(|status| status.container_statuses.as_ref())
+            .map(|all| {
+                all.iter()
+                    .map(|container| {
+                        (
+                            state(container.state.as_ref()),
+                            state(container.last_state.as_ref()),
+                        )
+                    })
+                    .collect()
+            });
+    hash((
+        pod.uid(),
+        status.and_then(|status| status.phase.as_ref()),
+        pod.metadata.deletion_timestamp.as_ref().map(|time| time.0),
+        scheduled,
+        containers,
+    ))
 }
 
 /// What is wanted and what became of it; not the counters that an edge reports all the time.

@@ -106,6 +106,12 @@ pub async fn apply(
         return (written, Err(error));
     }
     let mut outcomes = writer.converge(twins, &live.twins).await;
+    // All else is taken over by being applied; a revision never changes.
+    let orphans = live
+        .revisions
+        .values()
+        .filter(|r| r.owner_references().is_empty());
+    outcomes.extend(together(orphans.map(|orphan| writer.adopt(orphan.as_ref())).collect()).await);
 
     let workloads = async {
         let (accounts, mut outcomes) = writer.converged(accounts, &live.accounts).await;

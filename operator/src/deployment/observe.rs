@@ -19,9 +19,11 @@ use crate::cache::Cache;
 
 mod cluster;
 mod job;
+mod pod;
 
 pub use cluster::{CloudNode, EdgeNode, StoreClaim};
 pub use job::{JobSeen, Outcome, Progress};
+pub use pod::Troubles;
 
 /// Whether the cache has what the API server has of the runs of `deployment`. The cache may lag behind our own last words
 /// on a run, and a run that was answered must not be made again for that: its job may be gone already.
@@ -58,6 +60,8 @@ pub struct Observed {
     pub edge_pods_ready: Option<i32>,
     /// The cloud's Deployment, if there is one.
     pub cloud: Option<CloudSeen>,
+    /// Why pods of edge and cloud do not serve.
+    pub troubles: Troubles,
 }
 
 /// What one twin wants and reports.
@@ -98,6 +102,8 @@ pub struct CloudSeen {
     pub wanted: i32,
     /// Replicas that take requests.
     pub available: i32,
+    /// Since when it is available, or is not.
+    pub since: Option<Timestamp>,
     /// The Deployment's controller has seen its newest generation, and every replica runs it.
     pub updated: bool,
 }
@@ -127,6 +133,17 @@ pub struct Live {
     pub autoscalers: BTreeMap<String, Arc<HorizontalPodAutoscaler>>,
 }
 
+/// Whether an object is this deployment's, and not one that a deployment of the same name left when it was deleted: that is
+/// on its way out. One without any owner is ours: deleted with `--cascade=orphan` and made again, a deployment goes on with
+/// the history that it had.
+pub(crate) fn belongs<K: ResourceExt>(object: &K, deployment: &MEANetDeployment) -> bool {
+    let owners = object.owner_references();
+    owners.is_empty()
+        || owners
+            .iter()
+            .any(|owner| Some(&owner.uid) == deployment.meta().uid.as_ref())
+}
+
 /// Reads the caches. `written` are revisions made so recently that the cache may not show them yet: without them, two
 /// quick edits could get the same number.
 #[must_use]
@@ -142,7 +159,7 @@ pub fn observe(
     let mut revisions = named(
         cache
             .revisions
-            .state_filter(|r| scope.holds(r) && r.spec.deployment == scope.name),
+            .state_filter(|r| scope.holds(r) && r.spec.deployment == scope.name && belongs(r, deployment)),
     );
     for revision in written {
         revisions
@@ -182,7 +199,11 @@ pub fn observe(
             &scope.namespace,
             &spec.store.persistent_volume_claim.claim_name,
         ),
-        jobs: job::jobs(&live.jobs, &cache.pods, &scope.namespace),
+        jobs: job::jobs(
+            live.jobs.values().filter(|job| belongs(job.as_ref(), deployment)),
+            &cache.pods,
+            &scope.namespace,
+        ),
         edge_pods_ready: live
             .daemon_sets
             .get(&Component::Edge.object_name(&scope.name))
@@ -191,6 +212,7 @@ pub fn observe(
             .workloads
             .get(&Component::Cloud.object_name(&scope.name))
             .map(|w| cloud_seen(w)),
+        troubles: Troubles::of(&cache.pods, &scope.namespace, &scope.name),
         deployment: deployment.clone(),
     };
     (observed, live)
@@ -246,6 +268,14 @@ fn cloud_seen(workload: &Deployment) -> CloudSeen {
     CloudSeen {
         wanted,
         available: status.available_replicas.unwrap_or(0),
+        since: status
+            .conditions
+            .iter()
+            .flatten()
+            .find(|condition| condition.type_ == "Available")
+            .and_then(|condition| condition.last_transition_time.as_ref())
+            .or(workload.metadata.creation_timestamp.as_ref())
+            .map(|time| time.0),
         updated: status.observed_generation == workload.metadata.generation
             && status.updated_replicas.unwrap_or(0) >= wanted,
     }

@@ -30,6 +30,9 @@ mod tests;
 pub use retraining::Start;
 pub use rollout::TwinPlan;
 
+/// How long cloud pods may take to start before somebody should look.
+const START: Duration = Duration::from_mins(1);
+
 /// Everything that should be so.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -88,7 +91,8 @@ pub fn plan(observed: &Observed, spec: &Validated, now: Timestamp) -> Plan {
         Some((start, base))
     });
     let preflight = preflight::preflight(observed, spec);
-    let cloud = cloud(observed, spec, in_cloud.as_deref());
+    let starting = starting(observed, now);
+    let cloud = cloud(observed, spec, in_cloud.as_deref(), starting.is_some());
     let mut verdicts = vec![preflight, import.verdict, cloud, rollout.verdict];
     verdicts.insert(0, ready(observed, &rollout.summary, &verdicts));
     verdicts.extend(retraining.verdict);
@@ -114,10 +118,15 @@ pub fn plan(observed: &Observed, spec: &Validated, now: Timestamp) -> Plan {
         cloud: cloud_summary(observed, spec),
         retraining: retraining.status,
         verdicts,
-        look_again: [import.look_again, retraining.look_again, rollout.look_again]
-            .into_iter()
-            .flatten()
-            .min(),
+        look_again: [
+            import.look_again,
+            retraining.look_again,
+            rollout.look_again,
+            starting,
+        ]
+        .into_iter()
+        .flatten()
+        .min(),
         drafts: history.drafts().to_vec(),
         twins: rollout.twins,
         in_cloud,
@@ -184,7 +193,19 @@ fn live_on(observed: &Observed) -> BTreeMap<String, i32> {
     nodes
 }
 
-fn cloud(observed: &Observed, spec: &Validated, revision: Option<&MEANetRevision>) -> Verdict {
+/// What is left of the time that cloud pods may take to start, without a word of trouble, before it is one.
+fn starting(observed: &Observed, now: Timestamp) -> Option<Duration> {
+    let cloud = observed.cloud.as_ref()?;
+    let quiet = cloud.available == 0 && observed.troubles.get(Component::Cloud).is_none();
+    import::remaining(START, cloud.since.filter(|_| quiet)?, now)
+}
+
+fn cloud(
+    observed: &Observed,
+    spec: &Validated,
+    revision: Option<&MEANetRevision>,
+    starting: bool,
+) -> Verdict {
     let no = |reason, message: String| Verdict::no(CLOUD_AVAILABLE, reason, message);
     let Some(revision) = revision else {
         return Verdict::unknown(
@@ -202,17 +223,25 @@ fn cloud(observed: &Observed, spec: &Validated, revision: Option<&MEANetRevision
         spec.namespace
     );
     match &spec.serving {
-        _ if seen.available == 0 => no(
-            "Unavailable",
+        _ if starting => no(
+            "Starting",
             format!(
-                "none of {} cloud pods is available, so edges answer by themselves: see {pods}",
+                "{} cloud pods start; edges answer by themselves meanwhile",
                 seen.wanted
             ),
         ),
-        Serving::External { url } => Verdict::yes(
+        _ if seen.available == 0 => no(
+            "Unavailable",
+            format!(
+                "none of {} cloud pods is available, so edges answer by themselves{}: see {pods}",
+                seen.wanted,
+                told(observed, Component::Cloud)
+            ),
+        ),
+        Serving::External { url, .. } => Verdict::yes(
             CLOUD_AVAILABLE,
             "External",
-            format!("{url} answers; our own pod serves the store"),
+            format!("edges ask {url}, which is not watched here; our own pod serves the store"),
         ),
         Serving::Own { .. } if revision.spec.weights.cloud.is_none() => no(
             "NoCloudWeights",
@@ -227,6 +256,12 @@ fn cloud(observed: &Observed, spec: &Validated, revision: Option<&MEANetRevision
             format!("{} of {} cloud pods are available", seen.available, seen.wanted),
         ),
     }
+}
+
+/// What keeps the pods of a tier from serving, where Kubernetes says so.
+fn told(observed: &Observed, tier: Component) -> String {
+    let trouble = observed.troubles.get(tier);
+    trouble.map(|trouble| format!("; {trouble}")).unwrap_or_default()
 }
 
 fn cloud_summary(observed: &Observed, spec: &Validated) -> CloudSummary {
@@ -251,7 +286,10 @@ fn ready(observed: &Observed, nodes: &NodeSummary, verdicts: &[Verdict]) -> Verd
     let reachable = nodes.selected - nodes.offline;
     let pods = observed.edge_pods_ready.unwrap_or(0);
     if pods < reachable {
-        let text = format!("{pods} edge pods are ready on {reachable} reachable nodes");
+        let text = format!(
+            "{pods} edge pods are ready on {reachable} reachable nodes{}",
+            told(observed, Component::Edge)
+        );
         return Verdict::no(READY, "EdgePodsNotReady", text);
     }
     let text = match nodes.offline {

@@ -146,12 +146,27 @@ fn events(before: &[Condition], after: &[Condition]) -> Vec<Event> {
             let turned =
                 old.is_none_or(|old| old.status != condition.status || old.reason != condition.reason);
             // A new deployment is not ready in five ways at once; that is no news.
-            turned && !(old.is_none() && condition.status != "True" && condition.type_ != RETRAINED)
+            // Ready repeats the first condition that holds it back, which has an event of its own.
+            let repeats = condition.type_ == READY
+                && after.iter().any(|other| {
+                    other.type_ != READY
+                        && (&other.reason, &other.message) == (&condition.reason, &condition.message)
+                });
+            turned
+                && !repeats
+                && !(old.is_none() && condition.status != "True" && condition.type_ != RETRAINED)
         })
         .map(|condition| {
             let routine = matches!(
                 condition.reason.as_str(),
-                "RollingOut" | "Complete" | "Paused" | "Running" | "Importing" | "Starting" | "Rejected"
+                "RollingOut"
+                    | "Complete"
+                    | "Paused"
+                    | "Running"
+                    | "Importing"
+                    | "Starting"
+                    | "Rejected"
+                    | "EdgePodsNotReady"
             );
             let good =
                 condition.status == "True" || condition.type_ == PROGRESSING || condition.status == "Unknown";

@@ -8,7 +8,9 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
 use meanet_crds::MEANetDeployment;
-use meanet_crds::deployment::{Accelerator, Batching, Cloud, Dataset, Model, Replicas, Routing, TrainingJob};
+use meanet_crds::deployment::{
+    Accelerator, Authorities, Batching, Cloud, Dataset, Model, Replicas, Routing, TrainingJob,
+};
 use meanet_crds::naming::ANNOTATION_RETRAIN;
 use snafu::{OptionExt, Snafu, ensure};
 
@@ -104,6 +106,8 @@ pub enum Serving {
     External {
         /// URL of the model.
         url: String,
+        /// Who is trusted to vouch for it, besides those that browsers trust.
+        authorities: Option<Authorities>,
     },
 }
 
@@ -193,7 +197,10 @@ pub fn validate(deployment: &MEANetDeployment, runtime_image: &str) -> Result<Va
 
 fn serving(cloud: &Cloud) -> Serving {
     match &cloud.endpoint {
-        Some(url) => Serving::External { url: url.clone() },
+        Some(url) => Serving::External {
+            url: url.clone(),
+            authorities: cloud.endpoint_authorities.clone(),
+        },
         None => Serving::Own {
             accelerator: Some(cloud.accelerator.clone().unwrap_or_default())
                 .filter(|accelerator| accelerator.count > 0),

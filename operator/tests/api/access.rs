@@ -1,6 +1,7 @@
 //! What an edge runtime may do, and what the operator may, asked of the API server with tokens of pods.
 
 use k8s_openapi::api::authentication::v1::TokenRequest;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{Pod, Secret, ServiceAccount};
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
@@ -9,7 +10,7 @@ use meanet_crds::{MEANetDeployment, MEANetNode};
 use serde_json::{Value, json};
 
 use crate::cluster::Fleet;
-use crate::world::{NAMESPACE, World};
+use crate::world::{NAMESPACE, World, until};
 
 /// A client with the token that a pod of this service account on this node would mount. No node: a token of no pod.
 async fn client(world: &World, account: &str, node: Option<&str>) -> Client {
@@ -111,21 +112,53 @@ async fn an_edge_reports_for_its_own_node_only() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_operators_own_rights_are_enough() {
+async fn the_operator_may_do_what_it_does_and_no_more() {
     let world = World::furnished().await;
-    let manifests = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/operator");
-    let mut rights = documents(&manifests);
-    rights.sort_by_key(|document| document["kind"] != "Namespace");
-    apply(&world.client, &rights).await;
-    let accounts: Api<ServiceAccount> = Api::namespaced(world.client.clone(), "meanet-system");
-    let request = json!({"spec": {"audiences": []}});
-    let made: TokenRequest = accounts
-        .create_subresource("token", "meanet-operator", &PostParams::default(), &request)
-        .await
-        .unwrap();
-    let config = world.server.config_of(&made.status.unwrap().token).await;
-    let operator = world.operator_as(config).await;
+    let operator = world.operator().await;
     let fleet = Fleet::start(&world.client);
     world.running(&fleet).await;
+    // Every other story runs with these rights, too; here is what none of them asks for.
+    world
+        .edit(json!({"spec": {"cloud": {"replicas": {"min": 1, "max": 3}}}}))
+        .await;
+    until("an autoscaler", || async {
+        let scalers = world.api::<HorizontalPodAutoscaler>();
+        scalers.get("cams-cloud").await.map_err(|error| error.to_string())
+    })
+    .await;
+    world
+        .edit(json!({"spec": {"cloud": {"replicas": {"min": 1, "max": null}}}}))
+        .await;
+    until("no autoscaler", || async {
+        let scaler = world.api::<HorizontalPodAutoscaler>().get_opt("cams-cloud").await;
+        if matches!(scaler, Ok(None)) {
+            Ok(())
+        } else {
+            Err(format!("{scaler:?}"))
+        }
+    })
+    .await;
     operator.stop().await;
+
+    let rights = documents(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/operator"));
+    let rules: Vec<&Value> = rights
+        .iter()
+        .filter(|document| document["kind"] == "ClusterRole")
+        .flat_map(|role| role["rules"].as_array().unwrap())
+        .collect();
+    for rule in rules {
+        let text = rule.to_string();
+        assert!(!text.contains('*'), "{text}");
+        for never in [
+            "secrets",
+            "configmaps",
+            "escalate",
+            "bind",
+            "impersonate",
+            "pods/exec",
+            "deletecollection",
+        ] {
+            assert!(!text.contains(&format!("\"{never}\"")), "{text}");
+        }
+    }
 }

@@ -1,15 +1,16 @@
 //! The whole path, and steady state.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::core::v1::{Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use meanet_crds::naming::ANNOTATION_ACCOUNT;
 use meanet_crds::node::NodeState;
 use meanet_crds::revision::Cause;
+use meanet_crds::{MEANetDeployment, MEANetNode, MEANetRevision};
 use serde_json::json;
 
 use crate::cluster::Fleet;
@@ -143,16 +144,26 @@ async fn steady_state_writes_nothing_and_drift_is_healed() {
     world.running(&fleet).await;
     assert!(operator.get("/readyz").await.starts_with("HTTP/1.1 200"));
 
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let before = operator.requests().await;
-    // Every child is touched, so that reconciles really run: none has to read or write anything.
+    let before = operator.at_rest().await;
+    let reconciles = operator.reconciles().await;
+    // The deployment is touched, so that reconciles really run: none has to read or write anything.
     for index in 0..5 {
+        let touched = operator.reconciles().await;
         world
             .edit(json!({"metadata": {"labels": {"touched": index.to_string()}}}))
             .await;
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        until("a reconcile", || async {
+            let now = operator.reconciles().await;
+            if now > touched {
+                Ok(())
+            } else {
+                Err(now.to_string())
+            }
+        })
+        .await;
     }
-    assert_eq!(operator.requests().await, before);
+    assert!(operator.reconciles().await >= reconciles + 5);
+    assert_eq!(operator.at_rest().await, before);
 
     // A new operator looks at everything and finds nothing to do.
     operator.stop().await;
@@ -166,9 +177,8 @@ async fn steady_state_writes_nothing_and_drift_is_healed() {
         }
     })
     .await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
     let writes = operator
-        .requests()
+        .at_rest()
         .await
         .into_iter()
         .filter(|(verb, _)| !matches!(verb.as_str(), "list" | "watch"));
@@ -345,5 +355,81 @@ async fn a_threshold_edit_is_on_its_way_at_once() {
         revisions.iter().map(|revision| revision.spec.number).collect();
     assert_eq!(numbers.len(), revisions.len(), "numbers are used once");
     assert_eq!(world.deployment().await.metadata.name.as_deref(), Some(NAME));
+    operator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deployment_made_again_goes_on_with_the_history_that_was_left_for_it() {
+    let world = World::furnished().await;
+    let operator = world.operator().await;
+    let fleet = Fleet::start(&world.client);
+    let first = world.running(&fleet).await;
+    let old = world.deployment().await.uid().unwrap();
+
+    // As `kubectl delete --cascade=orphan`: no garbage collector runs here, so the test takes the owners away itself.
+    world
+        .api::<MEANetDeployment>()
+        .delete(NAME, &DeleteParams::orphan())
+        .await
+        .unwrap();
+    let orphaned = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    let _ = world
+        .api::<MEANetDeployment>()
+        .patch(NAME, &PatchParams::default(), &orphaned)
+        .await;
+    until("no deployment", || async {
+        let left = world.api::<MEANetDeployment>().get_opt(NAME).await.unwrap();
+        left.map_or(Ok(()), |left| Err(format!("{:?}", left.metadata)))
+    })
+    .await;
+    let ownerless = Patch::Merge(json!({"metadata": {"ownerReferences": null}}));
+    let revisions = world.api::<MEANetRevision>();
+    revisions
+        .patch(&first, &PatchParams::default(), &ownerless)
+        .await
+        .unwrap();
+    for twin in world.twins().await.into_values() {
+        let twins = world.api::<MEANetNode>();
+        twins
+            .patch(&twin.name_any(), &PatchParams::default(), &ownerless)
+            .await
+            .unwrap();
+    }
+    // What still names the owner that is gone is no longer ours.
+    let mut stale = world.revisions().await.remove(0);
+    stale.metadata = serde_json::from_value(json!({"name": "cams-0000000000", "ownerReferences":
+        [{"apiVersion": "meanet.dev/v1alpha1", "kind": "MEANetDeployment", "name": NAME, "uid": old}]}))
+    .unwrap();
+    stale.spec.number = 7;
+    stale.spec.cause = Cause::Retrained;
+    revisions.create(&PostParams::default(), &stale).await.unwrap();
+
+    world.deploy(json!({})).await;
+    world.until_condition("Ready", "True", "Complete").await;
+    let new = world.deployment().await;
+    assert_eq!(
+        new.status.as_ref().unwrap().current_revision.as_ref(),
+        Some(&first)
+    );
+    until("owners", || async {
+        let revision = revisions.get(&first).await.unwrap();
+        let owned = revision
+            .owner_references()
+            .iter()
+            .any(|owner| Some(&owner.uid) == new.uid().as_ref());
+        if owned {
+            Ok(())
+        } else {
+            Err(format!("{:?}", revision.metadata))
+        }
+    })
+    .await;
+    assert!(
+        world
+            .wanted()
+            .await
+            .values()
+            .all(|wanted| wanted.as_ref() == Some(&first))
+    );
     operator.stop().await;
 }

@@ -5,7 +5,9 @@ use std::future::Future;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use meanet_apiserver::{ApiServer, apply, documents};
@@ -20,7 +22,8 @@ use tokio_util::sync::CancellationToken;
 
 pub const NAMESPACE: &str = "shop";
 pub const NAME: &str = "cams";
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Of a busy machine, on which several API servers run.
+const PATIENCE: Duration = Duration::from_mins(2);
 
 pub struct World {
     pub server: ApiServer,
@@ -46,6 +49,9 @@ impl World {
         let namespace =
             |name: &str| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         apply(&client, &[namespace("meanet-system"), namespace(NAMESPACE)]).await;
+        let mut rights = documents(&manifests.join("operator"));
+        rights.retain(|document| document["kind"] != "Deployment");
+        apply(&client, &rights).await;
         Self { server, client }
     }
 
@@ -59,11 +65,19 @@ impl World {
         world
     }
 
+    /// An operator with the rights that the manifests give it, and no others.
     pub async fn operator(&self) -> Operator {
-        self.operator_as(self.server.config().await).await
-    }
-
-    pub async fn operator_as(&self, config: kube::Config) -> Operator {
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), "meanet-system");
+        let token: TokenRequest = accounts
+            .create_subresource(
+                "token",
+                "meanet-operator",
+                &PostParams::default(),
+                &json!({"spec": {"audiences": []}}),
+            )
+            .await
+            .unwrap();
+        let config = self.server.config_of(&token.status.unwrap().token).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
@@ -73,7 +87,7 @@ impl World {
             namespace: Some("meanet-system".to_owned()),
             identity: Some(format!("operator-{}", address.port())),
             concurrency: 4,
-            lease_seconds: 3,
+            lease_seconds: 9,
         };
         let work = run::until(settings, config, listener, stop.clone());
         Operator {
@@ -223,6 +237,11 @@ impl Operator {
         self.task.await.unwrap().unwrap();
     }
 
+    /// Waits for an end that nobody here brings.
+    pub async fn ended(self) -> Result<(), run::Error> {
+        self.task.await.unwrap()
+    }
+
     /// The end that SIGKILL brings: nothing is tidied up.
     pub async fn kill(self) {
         self.task.abort();
@@ -236,6 +255,42 @@ impl Operator {
         let mut text = String::new();
         stream.read_to_string(&mut text).await.unwrap();
         text
+    }
+
+    /// Its requests so far, once there has been none for a second: what was under way has come to its end.
+    pub async fn at_rest(&self) -> BTreeMap<String, u64> {
+        let begin = Instant::now();
+        let mut before = self.requests().await;
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let now = self.requests().await;
+            if now == before {
+                return now;
+            }
+            assert!(
+                begin.elapsed() < PATIENCE,
+                "the operator does not come to rest: {now:?}"
+            );
+            before = now;
+        }
+    }
+
+    /// The value of a metric without labels; 0 before it has one.
+    async fn metric(&self, name: &str) -> u64 {
+        let text = self.get("/metrics").await;
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        value.unwrap_or_default()
+    }
+
+    /// Reconciles that came to their end.
+    pub async fn reconciles(&self) -> u64 {
+        self.metric("meanet_operator_reconciles_total ").await
+    }
+
+    pub async fn leads(&self) -> bool {
+        self.metric("meanet_operator_leader ").await == 1
     }
 
     /// Requests to the API server so far by verb, those for the lease apart.

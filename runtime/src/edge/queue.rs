@@ -75,7 +75,9 @@ mod tests {
 
     fn batches(threads: usize, max_batch: usize, works: &[(u8, usize)]) -> Vec<Vec<(u8, usize)>> {
         let mut queue = Queue::new(threads, max_batch);
-        works.iter().for_each(|&work| queue.push(work));
+        for &work in works {
+            queue.push(work);
+        }
         let mut batches = Vec::new();
         while queue.images() > 0 {
             batches.push(queue.take());

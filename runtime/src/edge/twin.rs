@@ -138,7 +138,7 @@ impl Follower {
             pace.reported(reached, Instant::now());
             return;
         }
-        match self.obey(wish).await {
+        match self.obey(wish, pace.first()).await {
             Ok(true) => pace.fulfilled(Instant::now()),
             Ok(false) => pace.failed(Instant::now()),
             Err(message) => {
@@ -152,7 +152,7 @@ impl Follower {
 
     /// Brings the wanted revision into service; gives whether the API server knows. The one in service answers until then,
     /// and on if this fails.
-    async fn obey(&mut self, wish: &Wish) -> Result<bool, String> {
+    async fn obey(&mut self, wish: &Wish, first: bool) -> Result<bool, String> {
         // Work that a newer wish ended may have got as far as a change of revision.
         self.say_who_answers();
         let Some(wanted) = &wish.revision else {
@@ -165,8 +165,11 @@ impl Follower {
         if self.live.active().is_none_or(|active| active.name != *wanted) {
             let spec = self.revision(wanted).await?;
             if !self.live.reroute(wanted, &spec).await {
-                self.say(EdgePhase::Loading, Some(format!("loading {wanted}")));
-                self.reporter.write(wish).await;
+                // What failed before stays failed until it works, or every try would turn the conditions of the deployment.
+                if first {
+                    self.say(EdgePhase::Loading, Some(format!("loading {wanted}")));
+                    self.reporter.write(wish).await;
+                }
                 self.live.load(wanted, &spec).await.map_err(|e| e.to_string())?;
             }
         }

@@ -83,8 +83,16 @@ pub fn encode(tensor: &Tensor, to: &mut Vec<u8>) -> Result<(), String> {
             to.reserve(4 * v.len());
             to.extend(v.iter().flat_map(|v| v.to_le_bytes()));
         }
-        (Data::Bytes(v), _) => v.iter().for_each(|v| prefixed(v, to)),
-        (Data::Text(v), _) => v.iter().for_each(|v| prefixed(v.as_bytes(), to)),
+        (Data::Bytes(v), _) => {
+            for element in v {
+                prefixed(element, to);
+            }
+        }
+        (Data::Text(v), _) => {
+            for element in v {
+                prefixed(element.as_bytes(), to);
+            }
+        }
         (Data::I64(_) | Data::F32(_), other) => {
             return Err(format!("{} is not written in binary", other.as_str()));
         }

@@ -130,41 +130,48 @@ impl Intake {
         announced: Option<u64>,
         stream: impl Stream<Item = Result<B, warp::Error>>,
     ) -> Result<Body, ApiError> {
-        let stream = std::pin::pin!(stream);
+        let mut stream = std::pin::pin!(stream);
         let too_large = announced.is_some_and(|length| length > MAX_BODY);
-        let read = timeout(self.patience, async {
-            if too_large {
-                return Err(refuse(stream).await);
+        if !too_large {
+            match timeout(self.patience, self.gather(stream.as_mut())).await {
+                Ok(Ok(body)) => return Ok(body),
+                Ok(Err(Refusal::TooLarge)) => {}
+                Ok(Err(Refusal::Other(error))) => return Err(error),
+                Err(_) => {
+                    return Err(ApiError::new(
+                        StatusCode::REQUEST_TIMEOUT,
+                        format!(
+                            "body: it did not arrive within {:?}; send it faster or in parts",
+                            self.patience
+                        ),
+                    ));
+                }
             }
-            self.gather(stream).await
-        });
-        read.await.unwrap_or_else(|_| {
-            Err(ApiError::new(
-                StatusCode::REQUEST_TIMEOUT,
-                format!(
-                    "body: it did not arrive within {:?}; send it faster or in parts",
-                    self.patience
-                ),
-            ))
-        })
+        }
+        // However slowly the rest of it comes, it is too large.
+        let _ = timeout(self.patience, hear_out(stream)).await;
+        Err(ApiError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("body: at most {MAX_BODY} bytes are taken; send fewer images in a request"),
+        ))
     }
 
     async fn gather<B: Buf>(
         &self,
         mut stream: Pin<&mut impl Stream<Item = Result<B, warp::Error>>>,
-    ) -> Result<Body, ApiError> {
+    ) -> Result<Body, Refusal> {
         let mut body = Body {
             bytes: BytesMut::new(),
             room: Room::default(),
         };
         while let Some(chunk) = stream.next().await {
-            let mut chunk = chunk.map_err(|e| ApiError::malformed(format!("body: it broke off: {e}")))?;
+            let broken = |e| Refusal::Other(ApiError::malformed(format!("body: it broke off: {e}")));
+            let mut chunk = chunk.map_err(broken)?;
             let count = chunk.remaining();
             if (body.bytes.len() + count) as u64 > MAX_BODY {
-                drop(body);
-                return Err(refuse(stream).await);
+                return Err(Refusal::TooLarge);
             }
-            body.room.take(self.claim(count)?);
+            body.room.take(self.claim(count).map_err(Refusal::Other)?);
             body.bytes.extend_from_slice(&chunk.copy_to_bytes(count));
         }
         Ok(body)
@@ -188,18 +195,20 @@ impl Body {
     }
 }
 
+/// Why a body is not taken.
+enum Refusal {
+    TooLarge,
+    Other(ApiError),
+}
+
 /// Lets the rest of a body go by, within bounds.
-async fn refuse<B: Buf>(mut rest: Pin<&mut impl Stream<Item = Result<B, warp::Error>>>) -> ApiError {
+async fn hear_out<B: Buf>(mut rest: Pin<&mut impl Stream<Item = Result<B, warp::Error>>>) {
     let mut left = COURTESY;
     while left > 0
         && let Some(Ok(chunk)) = rest.next().await
     {
         left = left.saturating_sub(chunk.remaining() as u64);
     }
-    ApiError::new(
-        StatusCode::PAYLOAD_TOO_LARGE,
-        format!("body: at most {MAX_BODY} bytes are taken; send fewer images in a request"),
-    )
 }
 
 #[cfg(test)]
@@ -249,6 +258,14 @@ mod tests {
         let streamed = intake.read(None, &mut body).await;
         assert_eq!(streamed.unwrap_err().status, StatusCode::PAYLOAD_TOO_LARGE);
         assert!(body.next().await.is_none(), "the sender is heard out");
+    }
+
+    #[tokio::test]
+    async fn a_large_body_that_comes_slowly_is_too_large_and_not_late() {
+        let intake = Intake::new(100, Duration::from_millis(20));
+        let slow = chunks(&[1]).chain(stream::pending());
+        let refused = intake.read(Some(MAX_BODY + 1), slow).await;
+        assert_eq!(refused.unwrap_err().status, StatusCode::PAYLOAD_TOO_LARGE);
     }
 
     #[tokio::test]

@@ -17,5 +17,6 @@ mod restart;
 mod shutdown;
 mod support;
 mod swap;
+mod tls;
 mod transports;
 mod twin;

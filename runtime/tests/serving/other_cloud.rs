@@ -38,7 +38,9 @@ async fn strict(seen: Seen) -> SocketAddr {
             seen.0.lock().unwrap().push((headers, body.clone()));
             if good {
                 let mut values = vec![0.0; 100 * n];
-                values.iter_mut().skip(42).step_by(100).for_each(|v| *v = 9.0);
+                for value in values.iter_mut().skip(42).step_by(100) {
+                    *value = 9.0;
+                }
                 let output =
                     json!({"name": "probabilities", "datatype": "FP64", "shape": [n, 100], "data": values});
                 warp::reply::with_status(

@@ -3,6 +3,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::NamespaceResourceScope;
 use kube::{Client, Resource, ResourceExt};
@@ -47,7 +48,7 @@ impl<K> Kind for K where
 pub struct Writer {
     client: Client,
     namespace: String,
-    owner: String,
+    owner: OwnerReference,
     metrics: Metrics,
 }
 
@@ -58,7 +59,7 @@ impl Writer {
         Self {
             client,
             namespace: spec.namespace.clone(),
-            owner: spec.owner.uid.clone(),
+            owner: spec.owner.clone(),
             metrics,
         }
     }
@@ -163,6 +164,29 @@ impl Writer {
         }
     }
 
+    /// Takes over an object that lost its owner.
+    pub(super) async fn adopt<K: Kind>(&self, orphan: &K) -> Result<(), Error> {
+        let name = orphan.name_any();
+        // This very object, as it was seen.
+        let meta = orphan.meta();
+        let patch = serde_json::json!({"metadata": {"uid": meta.uid, "resourceVersion": meta.resource_version,
+            "ownerReferences": [self.owner]}});
+        let params = PatchParams {
+            field_manager: Some(MANAGER_OPERATOR.to_owned()),
+            ..PatchParams::default()
+        };
+        let outcome = self.api::<K>().patch(&name, &params, &Patch::Merge(patch)).await;
+        self.metrics.wrote();
+        match outcome {
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            outcome => outcome.map(drop).context(WriteSnafu {
+                verb: "take over",
+                kind: K::kind(&()),
+                name,
+            }),
+        }
+    }
+
     /// Writes fields of an object's status.
     pub(super) async fn status<K: Kind>(&self, name: String, status: Value) -> Result<(), Error> {
         write_status::<K>(&self.api(), &name, status, &self.metrics)
@@ -180,7 +204,7 @@ impl Writer {
             object
                 .owner_references()
                 .iter()
-                .any(|owner| owner.uid == self.owner)
+                .any(|owner| owner.uid == self.owner.uid)
         };
         together(
             objects

@@ -31,7 +31,7 @@ pub(super) fn role(spec: &Validated) -> Role {
         ),
         rules: Some(vec![
             rule(&["meanetnodes", "meanetrevisions"], &["get", "list", "watch"]),
-            rule(&["meanetnodes/status"], &["patch", "update"]),
+            rule(&["meanetnodes/status"], &["patch"]),
         ]),
     }
 }

@@ -1,11 +1,12 @@
 use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetSpec, DaemonSetUpdateStrategy, RollingUpdateDaemonSet};
 use k8s_openapi::api::core::v1::{
-    EmptyDirVolumeSource, EnvVar, EnvVarSource, ObjectFieldSelector, PodSpec, PodTemplateSpec, Service,
-    Toleration, Volume, VolumeMount,
+    ConfigMapVolumeSource, EmptyDirVolumeSource, EnvVar, EnvVarSource, KeyToPath, ObjectFieldSelector,
+    PodSpec, PodTemplateSpec, Service, Toleration, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use meanet_crds::deployment::Authorities;
 use meanet_crds::naming::{Component, PORT_HTTP};
 
 use super::{labels, metadata, pod, selector};
@@ -13,6 +14,9 @@ use crate::deployment::validate::{Serving, Validated};
 
 /// Where an edge keeps blobs over a restart of its container.
 const CACHE: &str = "/var/lib/meanet";
+/// Where the authorities of an endpoint are mounted.
+const AUTHORITIES: &str = "/etc/meanet/authorities";
+const CA_FILE: &str = "ca.crt";
 /// Two revisions of the largest network and queued samples, with room.
 const CACHE_SIZE: &str = "1Gi";
 
@@ -29,15 +33,8 @@ pub(super) fn daemon_set(spec: &Validated) -> DaemonSet {
         field("MEANET_NODE", "spec.nodeName"),
         field("MEANET_POD", "metadata.name"),
     ]);
-    container.volume_mounts = Some(vec![VolumeMount {
-        name: "cache".to_owned(),
-        mount_path: CACHE.to_owned(),
-        ..VolumeMount::default()
-    }]);
-    let cache = EmptyDirVolumeSource {
-        size_limit: Some(Quantity(CACHE_SIZE.to_owned())),
-        medium: None,
-    };
+    let (volumes, mounts) = volumes(spec);
+    container.volume_mounts = Some(mounts);
     DaemonSet {
         metadata: metadata(
             spec,
@@ -69,17 +66,61 @@ pub(super) fn daemon_set(spec: &Validated) -> DaemonSet {
                     termination_grace_period_seconds: Some(30),
                     enable_service_links: Some(false),
                     containers: vec![container],
-                    volumes: Some(vec![Volume {
-                        name: "cache".to_owned(),
-                        empty_dir: Some(cache),
-                        ..Volume::default()
-                    }]),
+                    volumes: Some(volumes),
                     ..PodSpec::default()
                 }),
             },
             ..DaemonSetSpec::default()
         }),
         status: None,
+    }
+}
+
+/// The cache, and the authorities that vouch for the cloud, where there are any of one's own.
+fn volumes(spec: &Validated) -> (Vec<Volume>, Vec<VolumeMount>) {
+    let cache = EmptyDirVolumeSource {
+        size_limit: Some(Quantity(CACHE_SIZE.to_owned())),
+        medium: None,
+    };
+    let mut volumes = vec![Volume {
+        name: "cache".to_owned(),
+        empty_dir: Some(cache),
+        ..Volume::default()
+    }];
+    let mut mounts = vec![VolumeMount {
+        name: "cache".to_owned(),
+        mount_path: CACHE.to_owned(),
+        ..VolumeMount::default()
+    }];
+    if let Some(Authorities { config_map_name, key }) = authorities(spec) {
+        let certificates = ConfigMapVolumeSource {
+            name: config_map_name.clone(),
+            items: Some(vec![KeyToPath {
+                key: key.clone(),
+                path: CA_FILE.to_owned(),
+                mode: None,
+            }]),
+            ..ConfigMapVolumeSource::default()
+        };
+        volumes.push(Volume {
+            name: "authorities".to_owned(),
+            config_map: Some(certificates),
+            ..Volume::default()
+        });
+        mounts.push(VolumeMount {
+            name: "authorities".to_owned(),
+            mount_path: AUTHORITIES.to_owned(),
+            read_only: Some(true),
+            ..VolumeMount::default()
+        });
+    }
+    (volumes, mounts)
+}
+
+fn authorities(spec: &Validated) -> Option<&Authorities> {
+    match &spec.serving {
+        Serving::External { authorities, .. } => authorities.as_ref(),
+        Serving::Own { .. } => None,
     }
 }
 
@@ -91,7 +132,7 @@ fn args(spec: &Validated) -> Vec<String> {
     );
     let cloud = match &spec.serving {
         Serving::Own { .. } => format!("{store}/v2/models/cloud"),
-        Serving::External { url } => url.clone(),
+        Serving::External { url, .. } => url.clone(),
     };
     let mut args = vec!["edge".to_owned()];
     let listen = format!("0.0.0.0:{PORT_HTTP}");
@@ -105,6 +146,7 @@ fn args(spec: &Validated) -> Vec<String> {
         ("listen", &listen),
     ];
     args.extend(flags.into_iter().map(|(flag, value)| format!("--{flag}={value}")));
+    args.extend(authorities(spec).map(|_| format!("--ca-file={AUTHORITIES}/{CA_FILE}")));
     args.extend(
         spec.edge_threads
             .map(|threads| format!("--compute-threads={threads}")),

@@ -71,6 +71,8 @@ pub(super) fn serving(mut container: Container) -> Container {
         protocol: Some("TCP".to_owned()),
         ..ContainerPort::default()
     }]);
+    // The last words of one that ends again and again reach the condition, and with it the one who looks.
+    container.termination_message_policy = Some("FallbackToLogsOnError".to_owned());
     // Loading weights delays readiness; only a runtime that does not answer at all for half a minute is restarted.
     container.readiness_probe = Some(probe("/v2/health/ready", 2, 3));
     container.liveness_probe = Some(probe("/v2/health/live", 10, 3));

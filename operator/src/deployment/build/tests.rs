@@ -175,6 +175,23 @@ fn behind_an_endpoint_the_cloud_serves_only_the_store() {
 }
 
 #[test]
+fn authorities_of_an_endpoint_are_mounted_where_the_edge_looks() {
+    let spec = validated(&json!({"cloud": {"endpoint": "https://models/v2/models/m",
+        "endpointAuthorities": {"configMapName": "our-ca"}}}));
+    let pod = edge::daemon_set(&spec).spec.unwrap().template.spec.unwrap();
+    let container = &pod.containers[0];
+    let flag = "--ca-file=/etc/meanet/authorities/ca.crt".to_owned();
+    assert!(container.args.as_ref().unwrap().contains(&flag));
+    let mounts = container.volume_mounts.as_ref().unwrap();
+    assert_eq!(mounts[1].mount_path, "/etc/meanet/authorities");
+    let volume = serde_json::to_value(&pod.volumes.as_ref().unwrap()[1]).unwrap();
+    assert_eq!(
+        volume,
+        json!({"name": "authorities", "configMap": {"name": "our-ca", "items": [{"key": "ca.crt", "path": "ca.crt"}]}})
+    );
+}
+
+#[test]
 fn a_range_of_replicas_is_left_to_an_autoscaler() {
     let fixed = json!({"cloud": {"replicas": {"min": 2}}});
     let (deployment, _) = cloud_container(&fixed);

@@ -1,13 +1,14 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::runtime::reflector::Store;
 use meanet_crds::JobReport;
 use meanet_crds::naming::{ANNOTATION_BASE, ANNOTATION_REQUEST, Component, LABEL_COMPONENT};
+
+use super::pod::{container, waits_for};
 
 /// A job and what came of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,9 +74,12 @@ impl JobSeen {
     }
 }
 
-pub(super) fn jobs(jobs: &BTreeMap<String, Arc<Job>>, pods: &Store<Pod>, namespace: &str) -> Vec<JobSeen> {
+pub(super) fn jobs<'a>(
+    jobs: impl Iterator<Item = &'a Arc<Job>>,
+    pods: &Store<Pod>,
+    namespace: &str,
+) -> Vec<JobSeen> {
     let mut seen: Vec<_> = jobs
-        .values()
         .filter(|job| job.metadata.deletion_timestamp.is_none())
         .filter_map(|job| {
             let component = match job.labels().get(LABEL_COMPONENT)?.as_str() {
@@ -177,25 +181,4 @@ fn readable(words: &str) -> String {
         Ok(JobReport::Failed { message }) => message,
         _ => words.trim().chars().take(1000).collect(),
     }
-}
-
-fn waits_for(pod: &Pod) -> Option<String> {
-    let waiting = container(pod).and_then(|container| container.state.as_ref()?.waiting.clone());
-    if let Some(waiting) = waiting {
-        let reason = waiting.reason.filter(|reason| reason != "ContainerCreating")?;
-        return Some(
-            waiting
-                .message
-                .map_or(reason.clone(), |message| format!("{reason}: {message}")),
-        );
-    }
-    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
-    let scheduled = conditions
-        .iter()
-        .find(|c| c.type_ == "PodScheduled" && c.status == "False")?;
-    scheduled.message.clone()
-}
-
-fn container(pod: &Pod) -> Option<&ContainerStatus> {
-    pod.status.as_ref()?.container_statuses.as_ref()?.first()
 }

@@ -16,6 +16,9 @@ use crate::deployment::validate::Validated;
 
 mod verdict;
 
+/// How long it may take until every node finds a cloud pod that has just begun to serve the store.
+const SETTLE: Duration = Duration::from_secs(10);
+
 /// What is wanted on every node, and how that stands.
 #[derive(Clone, Debug)]
 pub(super) struct Rollout {
@@ -52,6 +55,8 @@ enum Obstacle {
 /// - Every other reachable node waits for its turn, by name, at most `maxInFlight` at a time; none gets a turn while a
 ///   reachable one has failed or is overdue. Meanwhile a routing edit reaches it as a revision of its own weights.
 /// - A node that cannot be reached keeps what it has until it returns.
+/// - While no cloud pod serves the store, nobody is sent to fetch from it: new weights wait, and so does a node that has
+///   none. A pinned revision does not wait, since nodes may still have its weights.
 /// - A new node gets the target, or during a rollout what the others start from.
 pub(super) fn rollout(
     observed: &Observed,
@@ -94,12 +99,15 @@ pub(super) fn rollout(
         .into_iter()
         .map(|(node, revision)| (node.clone(), fleet.twin(&node, revision)))
         .collect();
+    // It stops the others all the same, but nobody need look yet.
+    let obstacle =
+        obstacle.filter(|obstacle| fleet.settled() || matches!(obstacle, Obstacle::Overdue { .. }));
     let summary = fleet.summary(&twins);
     let complete = fleet.complete(&twins);
     Rollout {
         verdict: verdict::verdict(&fleet, target, &twins, &summary, obstacle.as_ref()),
         current: if complete { target.name() } else { before },
-        look_again: fleet.next_deadline(),
+        look_again: fleet.next_deadline().into_iter().chain(fleet.settles()).min(),
         summary,
         twins,
     }
@@ -154,6 +162,9 @@ impl Fleet<'_> {
         if self.is_target(seen.wanted.as_ref(), history) || self.is_target(seen.live.as_ref(), history) {
             return Some(target.name_any());
         }
+        if seen.wanted.is_none() && !self.store() {
+            return None;
+        }
         let start = match &seen.wanted {
             Some(wanted) => wanted.clone(),
             None if rolling => self.before.clone().unwrap_or_else(|| target.name_any()),
@@ -165,6 +176,25 @@ impl Fleet<'_> {
             Some(revision) if reroute => Some(history.rerouted(&revision, &self.spec.routing)),
             _ => Some(start),
         }
+    }
+
+    /// Weights can be fetched.
+    fn store(&self) -> bool {
+        self.observed
+            .cloud
+            .as_ref()
+            .is_some_and(|cloud| cloud.available > 0)
+    }
+
+    /// The store has been served for long enough that every node can have reached it: a node that could not load before
+    /// tries again by itself.
+    fn settled(&self) -> bool {
+        self.store() && self.settles().is_none()
+    }
+
+    fn settles(&self) -> Option<Duration> {
+        let since = self.observed.cloud.as_ref()?.since?;
+        remaining(SETTLE, since, self.now).filter(|_| self.store())
     }
 
     /// Some node wants other weights than the target's.
@@ -220,6 +250,9 @@ impl Fleet<'_> {
 
     /// Nodes that get their turn now.
     fn turns(&self, wanted: &BTreeMap<String, Option<String>>, history: &History) -> Vec<String> {
+        if !self.store() && self.spec.rollout.pinned.is_none() {
+            return Vec::new();
+        }
         let free = self
             .spec
             .rollout
@@ -241,7 +274,7 @@ impl Fleet<'_> {
         let state = match ready {
             false => NodeState::Offline,
             true if unchanged && seen.synced() => NodeState::Synced,
-            true if unchanged && seen.failed() => NodeState::Failed,
+            true if unchanged && seen.failed() && self.settled() => NodeState::Failed,
             true => NodeState::Pending,
         };
         let since = seen.since.filter(|_| unchanged).unwrap_or(self.now);
@@ -264,6 +297,14 @@ impl Fleet<'_> {
             .filter(|twin| twin.state != NodeState::Offline)
             .peekable();
         reachable.peek().is_some() && reachable.all(|twin| self.on_target(twin))
+    }
+
+    /// Some node has not been told of the target yet.
+    fn waits(&self, twins: &BTreeMap<String, TwinPlan>) -> bool {
+        let target = self.target.as_ref().map(|target| target.name_any());
+        twins
+            .values()
+            .any(|twin| twin.state != NodeState::Offline && twin.revision != target)
     }
 
     fn summary(&self, twins: &BTreeMap<String, TwinPlan>) -> NodeSummary {

@@ -12,7 +12,9 @@ use meanet_crds::{JobReport, MEANetDeployment, MEANetRevision, condition};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::deployment::observe::{CloudNode, CloudSeen, EdgeNode, JobSeen, Outcome, Progress, StoreClaim};
+use crate::deployment::observe::{
+    CloudNode, CloudSeen, EdgeNode, JobSeen, Outcome, Progress, StoreClaim, Troubles,
+};
 use crate::deployment::validate::validate;
 
 mod random;
@@ -57,8 +59,10 @@ impl World {
                 cloud: Some(CloudSeen {
                     wanted: 1,
                     available: 1,
+                    since: None,
                     updated: true,
                 }),
+                troubles: Troubles::default(),
             },
             now: Timestamp::from_second(START).unwrap(),
         }
@@ -99,32 +103,96 @@ impl World {
     /// Plans, and makes it so.
     fn step(&mut self) -> Plan {
         let plan = self.plan();
+        let seen = self.observed.clone();
+        self.comes_true(&plan, &seen);
+        plan
+    }
+
+    /// A step of an operator whose caches lag behind and show what was `seen` a while ago. The revisions that it made it
+    /// remembers, and before a run starts it asks the API server itself.
+    fn stale_step(&mut self, seen: &Observed) {
+        let mut seen = seen.clone();
+        let gone: Vec<_> = seen
+            .revisions
+            .iter()
+            .filter(|old| {
+                self.observed
+                    .revisions
+                    .iter()
+                    .all(|new| new.name_any() != old.name_any())
+            })
+            .cloned()
+            .collect();
+        seen.revisions = self.observed.revisions.iter().cloned().chain(gone).collect();
+        seen.revisions.sort_by_key(|revision| revision.spec.number);
+        let plan = plan(&seen, &validate(&seen.deployment, "image").unwrap(), self.now);
+        let runs = |observed: &Observed| {
+            observed
+                .deployment
+                .status
+                .as_ref()
+                .map(|status| status.retraining.clone())
+        };
+        let starts = |job: &str| seen.jobs.iter().all(|there| there.name != job);
+        if plan.train.as_ref().is_some_and(|(start, _)| starts(&start.job))
+            && runs(&seen) != runs(&self.observed)
+        {
+            return;
+        }
+        self.comes_true(&plan, &seen);
+    }
+
+    /// Makes a plan so, as the operator does: what looks right in what was `seen` is not written.
+    fn comes_true(&mut self, plan: &Plan, seen: &Observed) {
         let observed = &mut self.observed;
-        observed.revisions.extend(plan.drafts.iter().cloned());
+        for draft in &plan.drafts {
+            if observed
+                .revisions
+                .iter()
+                .all(|there| there.name_any() != draft.name_any())
+            {
+                observed.revisions.push(draft.clone());
+            }
+        }
         observed
             .revisions
             .retain(|revision| !plan.prune.contains(&revision.name_any()));
-        observed.twins = plan
+        for (node, wish) in &plan.twins {
+            let before = seen.twins.get(node);
+            if before.is_some_and(|twin| twin.wanted == wish.revision && twin.since == Some(wish.since)) {
+                continue;
+            }
+            let twin = observed.twins.entry(node.clone()).or_default();
+            twin.answered &= twin.wanted == wish.revision;
+            twin.wanted.clone_from(&wish.revision);
+            twin.since = Some(wish.since);
+        }
+        observed
             .twins
-            .iter()
-            .map(|(node, wish)| {
-                let mut seen = observed.twins.get(node).cloned().unwrap_or_default();
-                if seen.wanted != wish.revision {
-                    seen.answered = false;
-                }
-                seen.wanted.clone_from(&wish.revision);
-                seen.since = Some(wish.since);
-                (node.clone(), seen)
-            })
-            .collect();
-        observed.jobs.retain(|job| !plan.delete_jobs.contains(&job.name));
+            .retain(|node, _| plan.twins.contains_key(node) || !seen.twins.contains_key(node));
+        let deleted = |job: &JobSeen| {
+            plan.delete_jobs.contains(&job.name)
+                && seen
+                    .jobs
+                    .iter()
+                    .any(|old| (&old.name, old.created) == (&job.name, job.created))
+        };
+        observed.jobs.retain(|job| !deleted(job));
         if let Some(name) = &plan.import
-            && !observed.jobs.iter().any(|job| job.name == *name)
+            && !observed
+                .jobs
+                .iter()
+                .chain(&seen.jobs)
+                .any(|job| job.name == *name)
         {
             observed.jobs.push(job(name, Component::Import, self.now));
         }
         if let Some((start, base)) = &plan.train
-            && !observed.jobs.iter().any(|job| job.name == start.job)
+            && !observed
+                .jobs
+                .iter()
+                .chain(&seen.jobs)
+                .any(|job| job.name == start.job)
         {
             let job = job(&start.job, Component::Train, self.now);
             observed.jobs.push(JobSeen {
@@ -139,8 +207,9 @@ impl World {
             retraining: plan.retraining.clone(),
             ..MEANetDeploymentStatus::default()
         };
-        self.edit(|deployment| deployment.status = Some(status));
-        plan
+        if seen.deployment.status.as_ref() != Some(&status) {
+            self.edit(|deployment| deployment.status = Some(status));
+        }
     }
 
     /// The edge runtime of a node brings what is wanted into service.

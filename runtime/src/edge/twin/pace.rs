@@ -27,6 +27,11 @@ impl Pace {
         }
     }
 
+    /// Nothing that was done for this wish has failed.
+    pub(super) fn first(&self) -> bool {
+        self.failures == 0
+    }
+
     pub(super) fn fulfilled(&mut self, now: Instant) {
         *self = Self {
             due: now + REPORT,

@@ -109,6 +109,8 @@ pub(super) struct Plan {
     /// Test images that are counted.
     counted: usize,
     epochs: usize,
+    /// Backends round differently.
+    backend: String,
     seed: u64,
 }
 
@@ -127,6 +129,7 @@ impl Plan {
             labelled: args.labelled,
             counted,
             epochs: args.epochs,
+            backend: args.backend_name(),
             seed: setup.seed,
         }
     }

@@ -57,7 +57,11 @@ impl EdgeServer {
     }
 
     pub async fn start_in(cache: &Path, store_url: &str, cloud_url: &str) -> Self {
-        let service = Service::open(&args(cache, store_url, cloud_url)).unwrap();
+        Self::with(&args(cache, store_url, cloud_url)).await
+    }
+
+    pub async fn with(args: &Args) -> Self {
+        let service = Service::open(args).unwrap();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let token = CancellationToken::new();

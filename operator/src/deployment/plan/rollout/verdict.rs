@@ -77,6 +77,11 @@ pub(super) fn verdict(
                 said(message.as_ref())
             ),
         ),
+        None if !fleet.store() && fleet.waits(twins) => Verdict::yes(
+            PROGRESSING,
+            "RollingOut",
+            format!("{count}; new weights wait for the store: no cloud pod serves it yet"),
+        ),
         None => Verdict::yes(
             PROGRESSING,
             "RollingOut",
