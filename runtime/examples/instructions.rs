@@ -10,9 +10,7 @@ use std::hint::black_box;
 use std::process::ExitCode;
 
 use meanet_engine::{Conv2d, Graph, Images, Input, Isa, Linear, Op, Options, Plan, SegmentId, Source};
-use meanet_method::{
-    ExtensionRule, HardClasses, Routing, Score, WhenUnavailable, after_main, local_answer,
-};
+use meanet_method::{ExtensionRule, HardClasses, Routing, Score, WhenUnavailable, after_main, local_answer};
 use meanet_net::InputSpec;
 use meanet_runtime::protocol::{images, json};
 
@@ -76,7 +74,10 @@ fn infer(network: &str, isa: Isa, times: usize) -> Result<(), Box<dyn Error>> {
         ..Options::default()
     };
     let mut session = Plan::compile(&graph, &options)?.session()?;
-    let image: Vec<u8> = numbers(3 * 32 * 32, 9).iter().map(|v| (v * 127.0 + 128.0) as u8).collect();
+    let image: Vec<u8> = numbers(3 * 32 * 32, 9)
+        .iter()
+        .map(|v| (v * 127.0 + 128.0) as u8)
+        .collect();
     for _ in 0..times {
         session.run(segment, Images::Bytes(&image), 1)?;
         black_box(session.vector(segment, 0, 0)?);
@@ -122,7 +123,11 @@ fn resnet() -> (Graph, SegmentId) {
         let y = conv(g, x, [input, out, 3, stride, 1]);
         let y = g.add(Op::Relu, [y]);
         let y = conv(g, y, [out, out, 3, 1, 1]);
-        let around = if stride == 1 { x } else { conv(g, x, [input, out, 1, stride, 1]) };
+        let around = if stride == 1 {
+            x
+        } else {
+            conv(g, x, [input, out, 1, stride, 1])
+        };
         let sum = g.add(Op::Add, [y, around]);
         x = g.add(Op::Relu, [sum]);
     }
@@ -142,7 +147,11 @@ fn mobile() -> (Graph, SegmentId) {
         let y = conv(g, y, [hidden, hidden, 3, stride, hidden]);
         let y = g.add(Op::Relu6, [y]);
         let y = conv(g, y, [hidden, out, 1, 1, 1]);
-        x = if input == out && stride == 1 { g.add(Op::Add, [y, x]) } else { y };
+        x = if input == out && stride == 1 {
+            g.add(Op::Add, [y, x])
+        } else {
+            y
+        };
     }
     let segment = head(g, x, 32);
     (graph, segment)
@@ -159,7 +168,9 @@ fn route(times: usize) -> Result<(), Box<dyn Error>> {
         rule: ExtensionRule::Extension,
         when_unavailable: WhenUnavailable::AnswerLocally,
     };
-    let main: Vec<Vec<f32>> = (0..ROUTED).map(|i| numbers(CLASSES, i as u32).iter().map(|v| v * 6.0).collect()).collect();
+    let main: Vec<Vec<f32>> = (0..ROUTED)
+        .map(|i| numbers(CLASSES, i as u32).iter().map(|v| v * 6.0).collect())
+        .collect();
     let extension = numbers(table.len(), 3);
     for _ in 0..times {
         for logits in &main {
@@ -176,7 +187,10 @@ fn route(times: usize) -> Result<(), Box<dyn Error>> {
 /// Reads a request of one image, whose numbers end with `tail`.
 fn decode(datatype: &str, tail: &str, times: usize) -> Result<(), Box<dyn Error>> {
     let pixels = numbers(3 * 32 * 32, 5);
-    let data: Vec<String> = pixels.iter().map(|v| format!("{}{tail}", (v * 127.0 + 127.0) as u8)).collect();
+    let data: Vec<String> = pixels
+        .iter()
+        .map(|v| format!("{}{tail}", (v * 127.0 + 127.0) as u8))
+        .collect();
     let body = format!(
         r#"{{"inputs": [{{"name": "image", "datatype": "{datatype}", "shape": [1, 3, 32, 32], "data": [{}]}}]}}"#,
         data.join(", ")

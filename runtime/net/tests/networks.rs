@@ -1,6 +1,7 @@
 //! What the public interface promises of networks, their weights and their training.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 
 use meanet_data::{Images, Training, procedural};
@@ -11,8 +12,8 @@ use meanet_net::train::{
     retrain, train_classifier, train_extension,
 };
 use meanet_net::{
-    Block, CloudNetwork, EdgeBlobs, EdgeNetwork, ImageBatch, InputSpec, Manifest, ModelBlobs, StateDict,
-    Variant, digest, read_card,
+    Block, CloudNetwork, Compute, EdgeBlobs, EdgeNetwork, ImageBatch, InputSpec, Manifest, ModelBlobs,
+    StateDict, Variant, digest, read_card,
 };
 
 fn input(side: usize) -> InputSpec {
@@ -324,4 +325,18 @@ fn the_shipped_model_loads_and_says_what_it_is() {
     assert_eq!((edge.input(), cloud.input()), (&manifest.input, &manifest.input));
     let bytes = blobs.main.len() + blobs.adaptive.len() + blobs.extension.len();
     assert!(bytes < 5_000_000, "{bytes} bytes are too many for an edge");
+}
+
+/// Plans are compared with their networks on several images at once, whatever a server takes.
+#[test]
+fn a_network_may_take_one_image_at_a_time() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/cifar100");
+    let (_, _, blobs) = Manifest::open(&folder).unwrap();
+    let compute = Compute {
+        threads: NonZeroUsize::MIN,
+        max_batch: NonZeroUsize::MIN,
+    };
+    let cloud = CloudNetwork::load_for(blobs.cloud.as_deref().unwrap(), compute).unwrap();
+    let images = ImageBatch::from_bytes(32, 32, procedural(2, 2, 1).pixels).unwrap();
+    assert_eq!(cloud.logits(&images).unwrap().len(), 2);
 }

@@ -29,9 +29,15 @@ struct Args {
 
 impl Args {
     fn parse(mut words: impl Iterator<Item = String>) -> Result<Self> {
-        let mut args = Self { batch: 1, threads: 1, ..Self::default() };
+        let mut args = Self {
+            batch: 1,
+            threads: 1,
+            ..Self::default()
+        };
         while let Some(flag) = words.next() {
-            let value = words.next().ok_or_else(|| format!("failed to read {flag}: give it a value"))?;
+            let value = words
+                .next()
+                .ok_or_else(|| format!("failed to read {flag}: give it a value"))?;
             match flag.as_str() {
                 "--model" => args.model = value,
                 "--images" => args.images = value,
@@ -80,7 +86,9 @@ fn main() -> Result<()> {
             }
             ["logits"] => {
                 let values = run()?;
-                let rows = values.chunks(values.len() / args.batch).map(|row| format!("{row:?}"));
+                let rows = values
+                    .chunks(values.len() / args.batch)
+                    .map(|row| format!("{row:?}"));
                 println!("[{}]", rows.collect::<Vec<_>>().join(", "));
             }
             _ => break,
@@ -94,7 +102,10 @@ fn tract(args: &Args) -> Result<Run> {
     if args.threads > 1 {
         set_default_executor(Executor::multithread(args.threads));
     }
-    let model = tract_onnx::onnx().model_for_path(&args.model)?.into_optimized()?.into_runnable()?;
+    let model = tract_onnx::onnx()
+        .model_for_path(&args.model)?
+        .into_optimized()?
+        .into_runnable()?;
     let input = Tensor::from_shape(&args.shape(), &args.pixels()?)?;
     Ok(Box::new(move || {
         let outputs = model.run(tvec!(input.clone().into()))?;
@@ -128,8 +139,25 @@ fn gemm(args: &Args) -> Run {
         // SAFETY: all three are square matrices of SIDE a side, row by row.
         unsafe {
             gemm::gemm(
-                SIDE, SIDE, SIDE, to, 1, row, false, left.as_ptr(), 1, row, right.as_ptr(), 1, row, 0.0, 1.0, false, false,
-                false, parallelism,
+                SIDE,
+                SIDE,
+                SIDE,
+                to,
+                1,
+                row,
+                false,
+                left.as_ptr(),
+                1,
+                row,
+                right.as_ptr(),
+                1,
+                row,
+                0.0,
+                1.0,
+                false,
+                false,
+                false,
+                parallelism,
             );
         }
         Ok(product[..1].to_vec())

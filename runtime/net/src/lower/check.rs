@@ -15,6 +15,9 @@ pub const TOLERANCE: f32 = 1e-3;
 /// Answers smaller than this are compared as if they were this large.
 const LEAST: f32 = 1e-3;
 
+/// Images that burn and plan are compared on; a plan has to take them at once.
+pub(crate) const PROBES: usize = 3;
+
 /// The images that burn and plan are compared on: one all grey, one of noise, one of shapes and shades like a photograph's.
 pub(crate) struct Probes {
     pixels: Vec<u8>,
@@ -43,7 +46,10 @@ impl Probes {
                 }
             }
         }
-        Self { pixels, count: 3 }
+        Self {
+            pixels,
+            count: PROBES,
+        }
     }
 
     /// As burn modules take them, `[n, 3, height, width]`.

@@ -6,7 +6,7 @@ use meanet_engine::{EngineError, Graph, Options, Plan, Session};
 use snafu::ResultExt;
 use tracing::warn;
 
-use crate::lower::check::Expectation;
+use crate::lower::check::{Expectation, PROBES};
 use crate::lower::{CompileSnafu, PlanError};
 
 /// What a network may use when it answers.
@@ -81,7 +81,7 @@ impl Runner {
     fn compile(graph: &Graph, compute: Compute, winograd: bool) -> Result<Self, PlanError> {
         let options = Options {
             threads: compute.threads,
-            max_batch: compute.max_batch.get(),
+            max_batch: compute.max_batch.get().max(PROBES),
             winograd,
             ..Options::default()
         };
