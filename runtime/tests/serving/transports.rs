@@ -496,7 +496,9 @@ async fn a_bad_image_costs_the_rest_of_its_batch_nothing() {
     let url = edge.url("/v2/models/cams/infer");
     let mut alone = Vec::new();
     for seed in 0..6 {
-        alone.push(said(&edge.infer(&infer_json(&image(seed))).await.json().await.unwrap()));
+        alone.push(said(
+            &edge.infer(&infer_json(&image(seed))).await.json().await.unwrap(),
+        ));
     }
     let busy = large(64);
     let cut = png(&image(1))[..200].to_vec();
@@ -519,7 +521,11 @@ async fn a_bad_image_costs_the_rest_of_its_batch_nothing() {
             assert!(answer.text().await.unwrap().contains("body"));
         } else {
             let (mine, expected) = (said(&answer.json().await.unwrap()), &alone[number / 2]);
-            assert_eq!((mine.label, &mine.exit), (expected.label, &expected.exit), "{number}");
+            assert_eq!(
+                (mine.label, &mine.exit),
+                (expected.label, &expected.exit),
+                "{number}"
+            );
         }
     }
 }
