@@ -9,6 +9,9 @@ if ours; then
       '.phase == "Live" and .revision == $revision'
   }
   is_offline() { [[ $(twin "$gone" | jq -r .state) == Offline ]]; }
+  nodes=$(kubectl -n meanet-system get pods -l app.kubernetes.io/component=operator -o json | jq -c '[.items[].spec.nodeName]')
+  check "the operator runs on no edge, where it would be cut off too" "$nodes" \
+    "all(.[]; IN($(printf '"%s"\n' "${EDGES[@]}" | paste -sd,)) | not)"
   threshold 0.5 >/dev/null
   load_start "$gone" load-cut some --seconds 100 --clients 1
   UNDO+=("hack/cluster/cluster restore $gone")

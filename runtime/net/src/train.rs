@@ -7,6 +7,7 @@ mod cache;
 mod checkpoint;
 mod classifier;
 mod extension;
+mod initial;
 mod loss;
 mod optimizer;
 mod recipe;

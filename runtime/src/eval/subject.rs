@@ -204,6 +204,14 @@ mod tests {
         fs::write(&path, b"no weights").unwrap();
         assert!(
             file.cloud(100)
+                .is_err_and(|e| e.to_string().contains("x.safetensors"))
+        );
+        // Tensors, but of nothing that is known.
+        let header = br#"{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
+        let length = u64::try_from(header.len()).unwrap().to_le_bytes();
+        fs::write(&path, [&length[..], header, &[0; 4]].concat()).unwrap();
+        assert!(
+            file.cloud(100)
                 .is_err_and(|e| e.to_string().contains("ResNet56=FILE"))
         );
     }

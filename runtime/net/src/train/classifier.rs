@@ -18,6 +18,7 @@ use crate::network::Network;
 use crate::pytorch::StateDict;
 use crate::train::average::Average;
 use crate::train::checkpoint::Checkpoint;
+use crate::train::initial::seeded;
 use crate::train::loss::{Label, cross_entropy, divergence, smoothed};
 use crate::train::optimizer::{sgd, velocities, with_velocities};
 use crate::train::recipe::{Recipe, seed_of};
@@ -218,9 +219,8 @@ impl<'a> Trainer<'a> {
         device: &'a Device,
     ) -> Result<Self, TrainError> {
         let autodiff = device.clone().autodiff();
-        device.seed(recipe.seed);
         let name = recipe.backbone.to_string();
-        let mut network = recipe.network(&autodiff)?;
+        let mut network = seeded(recipe.network(&autodiff)?, recipe.seed)?;
         let mut optimizer = sgd(recipe.weight_decay);
         let (mut epoch, mut averaged) = (0, None);
         if let Some(checkpoint) = Checkpoint::read(run)? {

@@ -20,6 +20,7 @@ use crate::train::average::Average;
 use crate::train::cache::Cache;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::classifier::{EpochLine, METRICS};
+use crate::train::initial::seeded;
 use crate::train::loss::{Label, cross_entropy, divergence, smoothed};
 use crate::train::optimizer::{sgd, velocities, with_velocities};
 use crate::train::recipe::{Distillation, seed_of};
@@ -270,8 +271,8 @@ impl<'a> Trainer<'a> {
         device: &'a Device,
     ) -> Result<Self, TrainError> {
         let autodiff = device.clone().autodiff();
-        device.seed(recipe.seed);
-        let mut specialist = Specialist::new(&card.blueprint(), recipe.outputs.len(), &autodiff);
+        let specialist = Specialist::new(&card.blueprint(), recipe.outputs.len(), &autodiff);
+        let mut specialist = seeded(specialist, recipe.seed)?;
         let mut optimizer = sgd(recipe.weight_decay);
         let (mut epoch, mut averaged) = (0, None);
         if let Some(checkpoint) = run.map(Checkpoint::read).transpose()?.flatten() {
