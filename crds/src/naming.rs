@@ -11,7 +11,7 @@ pub const LABEL_TIER: &str = "meanet.dev/tier";
 pub const ANNOTATION_RETRAIN: &str = "meanet.dev/retrain-requested-at";
 /// Annotation on an object applied by the operator: hash of what was applied, so that steady state writes nothing.
 pub const ANNOTATION_APPLIED: &str = "meanet.dev/applied-hash";
-/// Annotation on the pods of the edges: uid of the ServiceAccount that they were made for.
+/// Annotation on the pods of the edges: uid of the `ServiceAccount` that they were made for.
 pub const ANNOTATION_ACCOUNT: &str = "meanet.dev/account-uid";
 /// Annotation on a training job: the value of [`ANNOTATION_RETRAIN`] that it answers.
 pub const ANNOTATION_REQUEST: &str = "meanet.dev/request";

@@ -51,7 +51,9 @@ pub fn client(
     authorities: Option<&Path>,
     tune: impl FnOnce(ClientBuilder) -> ClientBuilder,
 ) -> Result<reqwest::Client, ClientError> {
-    let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    let mut roots = RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
     if let Some(path) = authorities {
         add(&mut roots, path)?;
     }

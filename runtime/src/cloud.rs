@@ -32,7 +32,7 @@ const MAX_BLOB: u64 = 1 << 30;
 /// How the cloud tier is started.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Name of the MEANetDeployment.
+    /// Name of the `MEANetDeployment`.
     #[arg(long, env = "MEANET_DEPLOYMENT")]
     pub deployment: String,
     /// Root of the store.

@@ -30,7 +30,7 @@ pub use service::Service;
 /// How the edge tier is started.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Name of the MEANetDeployment.
+    /// Name of the `MEANetDeployment`.
     #[arg(long, env = "MEANET_DEPLOYMENT")]
     pub deployment: String,
     /// Its namespace.

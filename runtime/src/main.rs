@@ -22,7 +22,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve the edge part on a node, as the node's MEANetNode says.
+    /// Serve the edge part on a node, as the node's `MEANetNode` says.
     Edge(edge::Args),
     /// Serve the store and the cloud's network.
     Cloud(cloud::Args),

@@ -20,7 +20,7 @@ const MAX_BLOB: u64 = 1 << 30;
 /// What is trained, on what, and how.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Name of the MEANetDeployment whose samples are used.
+    /// Name of the `MEANetDeployment` whose samples are used.
     #[arg(long, env = "MEANET_DEPLOYMENT")]
     pub deployment: String,
     /// Root of the store.

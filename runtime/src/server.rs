@@ -34,7 +34,7 @@ const DRAIN: Duration = Duration::from_secs(20);
 /// Connections at once; others wait to be accepted.
 const CONNECTIONS: usize = 4096;
 /// How long a new connection may say nothing, and how long headers may take.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 /// How often a peer of an HTTP/2 connection is asked whether it is still there.
 const PING: Duration = Duration::from_secs(30);
 /// Requests at once on one HTTP/2 connection.

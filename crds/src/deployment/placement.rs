@@ -98,7 +98,7 @@ pub struct Cloud {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Authorities {
-    /// A ConfigMap in the deployment's namespace.
+    /// A `ConfigMap` in the deployment's namespace.
     #[schemars(length(min = 1, max = 253))]
     pub config_map_name: String,
     /// The key in it.

@@ -109,7 +109,9 @@ impl Shift {
                 ShiftKind::Colour => {
                     let gains = [[1.0, 0.85, 0.7], [0.9, 0.7, 0.5]][self.strength];
                     for (plane, gain) in pixels.chunks_exact_mut(images.height * images.width).zip(gains) {
-                        plane.iter_mut().for_each(|v| *v *= gain);
+                        for value in plane {
+                            *value *= gain;
+                        }
                     }
                 }
             }

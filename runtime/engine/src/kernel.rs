@@ -8,6 +8,18 @@
 //!   different memory.
 
 #![allow(unsafe_code)]
+#![allow(
+    clippy::inline_always,
+    reason = "kernels have to end up in the function that enables their instructions"
+)]
+#![allow(
+    clippy::needless_range_loop,
+    reason = "loops over registers run over constants, and index several arrays"
+)]
+#![allow(
+    clippy::many_single_char_names,
+    reason = "transforms are written with the letters of their formulas"
+)]
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;

@@ -230,8 +230,8 @@ impl Fuser<'_> {
         let output = alone.output;
         let taken = self.take(alone.inputs.first().copied().unwrap_or_default(), has_weights);
         Step {
-            clamp,
             output,
+            clamp,
             ..taken.unwrap_or(alone)
         }
     }

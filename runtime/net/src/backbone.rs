@@ -148,6 +148,7 @@ impl Backbone {
         (self.declared().torch)(part)
     }
 
+    #[allow(clippy::wrong_self_convention, reason = "it converts values, and no backbone")]
     pub(crate) fn from_torch(self, part: Part, values: Values) -> Values {
         (self.declared().from_torch)(part, values)
     }
@@ -168,6 +169,7 @@ impl Family {
     }
 
     /// How names are formed, for messages: `ResNet{20,32}[x2,x3]`.
+    #[allow(clippy::format_push_string, reason = "an error message is made once")]
     fn pattern(&self) -> String {
         let joined = |values: Vec<String>| values.join(",");
         let mut pattern = self.base.to_owned();

@@ -323,7 +323,7 @@ impl Block {
             Kind::Inverted { expand } => self.inverted(expand, Activation::Relu6),
             Kind::Squeezed { expand } => {
                 let parts = self.inverted(expand, Activation::Swish);
-                let padding = if self.stride == 1 { 1 } else { 0 };
+                let padding = usize::from(self.stride == 1);
                 Parts {
                     second: Conv {
                         padding,

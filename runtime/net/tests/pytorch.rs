@@ -148,7 +148,9 @@ fn folded(mut state: State) -> State {
         let (out, fan_in) = (shape[0], weights.len() / shape[0]);
         let scale: Vec<f32> = (0..out).map(|c| gamma[c] / (variance[c] + 1e-5).sqrt()).collect();
         for (filter, scale) in weights.chunks_exact_mut(fan_in).zip(&scale) {
-            filter.iter_mut().for_each(|w| *w *= scale);
+            for weight in filter {
+                *weight *= scale;
+            }
         }
         let bias = (0..out).map(|c| beta[c] - mean[c] * scale[c]).collect();
         state.insert(format!("{conv}.bias"), (vec![out], bias));
@@ -164,7 +166,7 @@ fn write(path: &Path, state: &State) {
     let views = bytes.iter().map(|(key, shape, bytes)| {
         (
             key.as_str(),
-            TensorView::new(Dtype::F32, shape.to_vec(), bytes).unwrap(),
+            TensorView::new(Dtype::F32, (*shape).clone(), bytes).unwrap(),
         )
     });
     std::fs::write(path, serialize(views, None).unwrap()).unwrap();

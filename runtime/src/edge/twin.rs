@@ -1,4 +1,4 @@
-//! Follows the node's own MEANetNode: brings the revision wanted there into service, and says so in its status.
+//! Follows the node's own `MEANetNode`: brings the revision wanted there into service, and says so in its status.
 
 mod pace;
 mod report;

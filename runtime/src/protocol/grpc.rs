@@ -14,6 +14,7 @@ use super::{ApiError, BINARY_EXTENSION, Caller, MAX_BODY, Model, Port, Target};
 pub use convert::{message, response};
 
 /// The service, for a server that gets requests of any kind.
+#[must_use]
 pub fn service<M: Model>(port: Port<M>) -> oip::GrpcInferenceServiceServer<Service<M>> {
     oip::GrpcInferenceServiceServer::new(Service(port)).max_decoding_message_size(MAX_BODY as usize)
 }

@@ -165,6 +165,7 @@ pub fn json(value: &impl serde::Serialize) -> Response {
 }
 
 /// The protocol's paths for a model. Rejections are left to whoever adds other paths.
+#[must_use]
 pub fn routes<M: Model>(port: Port<M>) -> BoxedFilter<(Response,)> {
     let with = warp::any().map(move || port.clone());
     let infer = target_then("infer")

@@ -17,7 +17,7 @@ const CANCELLED: &str = "meanet_cloud_cancelled_requests_total";
 const COMPUTED: &str = "meanet_cloud_batch_images_sum";
 
 async fn wait(cloud: &CloudServer, client: &Client, name: &str, is: impl Fn(f64) -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     loop {
         let value = cloud.metric(client, name).await;
         if is(value) {

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use crate::support::{CloudServer, EdgeServer, Model, image, infer_json};
 
 /// Far more than an answer takes, so that a wait without end is an error and not a hang.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 async fn edge(model: &Model) -> (CloudServer, EdgeServer) {
     let cloud = CloudServer::start(model).await;

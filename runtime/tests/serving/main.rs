@@ -6,6 +6,14 @@
     clippy::panic,
     reason = "a test that cannot go on has failed"
 )]
+#![allow(
+    clippy::too_many_lines,
+    clippy::needless_pass_by_value,
+    clippy::float_cmp,
+    clippy::large_stack_arrays,
+    clippy::assigning_clones,
+    reason = "tests are told in one go, and count in whole numbers"
+)]
 
 mod bad_input;
 mod batching;

@@ -74,7 +74,7 @@ async fn every_transport_gives_the_same_answer() {
     let (_cloud, edge) = edge(&model).await;
     let url = edge.url("/v2/models/cams/infer");
     let expected = said(&edge.infer(&infer_json(&image(3))).await.json().await.unwrap());
-    let second = meanet_runtime::client::client(None, |b| b.http2_prior_knowledge()).unwrap();
+    let second = meanet_runtime::client::client(None, reqwest::ClientBuilder::http2_prior_knowledge).unwrap();
     let socket = meanet_runtime::client::client(None, |b| b.unix_socket(edge.socket.as_path())).unwrap();
     let mut answers = Vec::new();
     for (client, how) in [

@@ -4,7 +4,7 @@
 //! engine_bench [--weights FILE | --network NAME] [--batch 1] [--threads 1] [--isa avx2] [--images FILE] [--plain]
 //! ```
 //!
-//! `--weights` is a safetensors file with PyTorch's names of a CIFAR ResNet, or of a MobileNetV2 ×0.5 whose batch norms are folded;
+//! `--weights` is a safetensors file with `PyTorch`'s names of a CIFAR `ResNet`, or of a `MobileNetV2` ×0.5 whose batch norms are folded;
 //! `--network` is `resnet20`, `resnet32`, `resnet56` or `mobilenetv2`, with random weights. `--images` holds images one behind the other,
 //! 3×32×32 bytes each, red plane first; without it they are noise. `--plain` leaves Winograd's convolution out.
 //!

@@ -1,4 +1,4 @@
-//! The two networks, from tensors by PyTorch's names.
+//! The two networks, from tensors by `PyTorch`'s names.
 
 use std::collections::HashMap;
 use std::error::Error;

@@ -20,6 +20,7 @@ pub(crate) struct Depthwise {
 }
 
 /// Pixels of one row and one block. Strides are in floats.
+#[allow(clippy::struct_field_names, reason = "input_row is a distance, as in a tile")]
 pub(crate) struct Row {
     input: *const f32,
     input_row: usize,

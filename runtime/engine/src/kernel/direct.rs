@@ -82,10 +82,10 @@ pub(crate) fn best_group(kernels: &Kernels, width: usize, blocks: usize, stride:
     let total = |n: usize| {
         let whole = (blocks / n) as f32 * cut(kernels, width, n, stride).0;
         whole
-            + if blocks % n > 0 {
-                cut(kernels, width, blocks % n, stride).0
-            } else {
+            + if blocks.is_multiple_of(n) {
                 0.0
+            } else {
+                cut(kernels, width, blocks % n, stride).0
             }
     };
     let choices = (1..=TILE_BLOCKS.min(blocks)).map(|n| (total(n), n));

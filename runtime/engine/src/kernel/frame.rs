@@ -105,12 +105,12 @@ impl Map {
         let across = (place.width + 2 * border) * lanes;
         // SAFETY: the border is part of the place; rows above, rows below, and the ends of each row between.
         unsafe {
-            let plane = self.base.add(block * self.block);
+            let start = self.base.add(block * self.block);
             for row in (0..border).chain(place.height + border..place.height + 2 * border) {
-                plane.add(row * self.row).write_bytes(0, across);
+                start.add(row * self.row).write_bytes(0, across);
             }
             for row in border..place.height + border {
-                let left = plane.add(row * self.row);
+                let left = start.add(row * self.row);
                 left.write_bytes(0, border * lanes);
                 left.add(across - border * lanes).write_bytes(0, border * lanes);
             }

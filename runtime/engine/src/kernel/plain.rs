@@ -122,6 +122,10 @@ impl Pool {
 ///
 /// # Safety
 /// As for [`super::program::Program`]'s tasks.
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "an iterator is cloned for each image"
+)]
 pub(crate) unsafe fn concat<'a>(
     frame: &Frame,
     inputs: impl Iterator<Item = &'a Place> + Clone,

@@ -158,12 +158,11 @@ impl Program {
         let lanes = self.kernels.lanes;
         let blocks = output.blocks(lanes);
         let input = task.inputs.first().map(|p| &self.places[*p]);
-        if let Some(residual) = task.residual.map(|p| &self.places[p]) {
-            if [residual.channels, residual.height, residual.width]
+        if let Some(residual) = task.residual.map(|p| &self.places[p])
+            && [residual.channels, residual.height, residual.width]
                 != [output.channels, output.height, output.width]
-            {
-                return Some("adds a value of another shape");
-            }
+        {
+            return Some("adds a value of another shape");
         }
         let (ends, padding, window, groups) = match (&task.work, input) {
             (Work::Normalise(normalise), None) => {

@@ -121,6 +121,10 @@ impl Threads {
             run_share(task, &caller);
         } else {
             let task: *const Task<'_> = task;
+            #[allow(
+                clippy::transmute_ptr_to_ptr,
+                reason = "a cast cannot change what a pointer's target may borrow"
+            )]
             // SAFETY: only the lifetime is changed. Helpers use the task only while they are in, and all have left before this
             // function returns, also when this thread's share panics.
             let task: *const Task<'static> = unsafe { std::mem::transmute(task) };

@@ -299,7 +299,7 @@ impl<'a> Trainer<'a> {
             rate = self
                 .schedule
                 .rate((self.epoch * steps + step) as f64 / (epochs * steps) as f64);
-            self.step(loss, rate)?;
+            self.step(&loss, rate)?;
             if spoken.elapsed() >= WORDS {
                 spoken = Instant::now();
                 let elapsed = started.elapsed().as_secs_f64();
@@ -360,7 +360,7 @@ impl<'a> Trainer<'a> {
         })
     }
 
-    fn step(&mut self, loss: Tensor<1>, rate: f64) -> Result<(), TrainError> {
+    fn step(&mut self, loss: &Tensor<1>, rate: f64) -> Result<(), TrainError> {
         let gradients = GradientsParams::from_grads(loss.backward(), &self.network);
         // The optimizer takes the network by value and gives it back.
         self.network = self.optimizer.step(rate, self.network.clone(), gradients);

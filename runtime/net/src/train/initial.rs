@@ -15,7 +15,13 @@ pub(super) fn seeded<M: ModuleSnapshot>(mut module: M, seed: u64) -> Result<M, T
     let mut tensors = tensors_of(&module).context(WeightsSnafu)?;
     let drawn: Vec<(String, usize)> = tensors
         .iter()
-        .filter(|(_, values)| values.shape.len() > 1 && values.data.windows(2).any(|pair| pair[0] != pair[1]))
+        .filter(|(_, values)| {
+            values.shape.len() > 1
+                && values
+                    .data
+                    .windows(2)
+                    .any(|pair| pair[0].to_bits() != pair[1].to_bits())
+        })
         .map(|(key, values)| (key.clone(), fan_in(&values.shape)))
         .collect();
     let mut random = ChaCha8Rng::seed_from_u64(seed);

@@ -7,7 +7,7 @@ const REPORT: Duration = Duration::from_secs(30);
 /// Pause before a report that did not reach the API server is made again.
 const REPORT_AGAIN: Duration = Duration::from_secs(5);
 /// First and longest pause before what failed is tried again.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 
 /// When the follower acts next, and whether it then still has a wish to fulfil.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -63,7 +63,7 @@ impl Api {
     pub async fn reported(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
         let mut statuses = self.statuses.subscribe();
         let found = statuses.wait_for(|all| all.iter().any(&holds));
-        let Ok(found) = tokio::time::timeout(Duration::from_secs(60), found).await else {
+        let Ok(found) = tokio::time::timeout(Duration::from_mins(1), found).await else {
             panic!("never reported: {what}; but {:#?}", self.statuses.borrow().last());
         };
         found
@@ -191,7 +191,7 @@ impl SlowStore {
     pub async fn asked_for(&self, digest: &str) {
         let mut asked = self.asked.subscribe();
         let there = asked.wait_for(|all| all.iter().any(|one| one == digest));
-        tokio::time::timeout(Duration::from_secs(60), there)
+        tokio::time::timeout(Duration::from_mins(1), there)
             .await
             .expect("the blob is never asked for")
             .unwrap();
