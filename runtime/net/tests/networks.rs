@@ -9,10 +9,10 @@ use meanet_method::{ExtensionRule, HardClasses};
 use meanet_net::evaluate::by_entropy;
 use meanet_net::train::{
     Backend, Classifier, Examples, ExtensionRecipe, Lessons, Material, Optimisation, Recipe, Run, Stage,
-    TrainedExtension, retrain, train_classifier, train_extension,
+    TrainedExtension, classifier_of, reestimate_norms, retrain, train_classifier, train_extension,
 };
 use meanet_net::{
-    Block, CloudNetwork, Compute, EdgeBlobs, EdgeNetwork, ImageBatch, InputSpec, Manifest, ModelBlobs,
+    Block, CloudNetwork, Compute, EdgeBlobs, EdgeNetwork, ImageBatch, InputSpec, Manifest, ModelBlobs, Norms,
     StateDict, Variant, digest, read_card,
 };
 
@@ -265,6 +265,66 @@ fn a_retraining_starts_from_what_is_in_service() {
     };
     let error = run(&recipe, &table, &few).unwrap_err().to_string();
     assert!(error.contains("10 images are too few"), "{error}");
+}
+
+#[test]
+fn an_edge_takes_the_statistics_that_come_with_its_adaptive_block() {
+    let folder = tempfile::tempdir().unwrap();
+    let blobs = model(folder.path());
+    let device = Backend::Flex.device().unwrap();
+    let Training(mut dark) = images(32);
+    dark.pixels.iter_mut().for_each(|value| *value /= 4);
+    let norms = reestimate_norms(&blobs.main, &dark, 0, &device).unwrap();
+    let training = Training(dark);
+    let examples = Examples {
+        norms: Some(&norms),
+        ..Examples::of(&training)
+    };
+    let trained = train_extension(
+        &extension_recipe(vec![1, 3]),
+        &blobs.main,
+        &examples,
+        None,
+        &device,
+    )
+    .unwrap();
+    assert_eq!(Norms::of(&trained.adaptive).unwrap(), norms);
+    let edge = EdgeNetwork::load(EdgeBlobs {
+        main: &blobs.main,
+        adaptive: &trained.adaptive,
+        extension: &trained.extension,
+    })
+    .unwrap();
+    let alone = |main: &[u8]| CloudNetwork::load(&classifier_of(main).unwrap()).unwrap();
+    let batch = ImageBatch::from_bytes(8, 8, images(6).0.pixels).unwrap();
+    let found = edge.main(&batch).unwrap().logits;
+    let farthest = |main: &[u8]| {
+        let wanted = alone(main).logits(&batch).unwrap();
+        let pairs = found.iter().flatten().zip(wanted.iter().flatten());
+        pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    };
+    assert!(farthest(&norms.onto(&blobs.main).unwrap()) < 1e-4);
+    assert!(farthest(&blobs.main) > 1e-2);
+
+    // A later retraining goes on from them, where it finds none that are better.
+    let recipe = ExtensionRecipe {
+        epochs: 0,
+        ..extension_recipe(vec![1, 3])
+    };
+    let service = EdgeBlobs {
+        main: &blobs.main,
+        adaptive: &trained.adaptive,
+        extension: &trained.extension,
+    };
+    let material = Material {
+        labelled: images(40),
+        collected: images(0),
+        confidences: Vec::new(),
+    };
+    let routing = by_entropy(None, ExtensionRule::Extension);
+    let again = retrain(&recipe, service, &[1, 3], &material, &routing, &device).unwrap();
+    let kept = Norms::of(&again.candidate.adaptive).unwrap() == norms;
+    assert_ne!(kept, again.new_norms);
 }
 
 /// `MEANET_WEIGHTS` names a folder with networks that others trained, and `golden.json` with logits of theirs for the first

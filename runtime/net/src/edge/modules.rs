@@ -9,6 +9,7 @@ use crate::extend::{Adaptive, Extension};
 use crate::input::InputSpec;
 use crate::lower::{Compute, EdgeGraph, FEATURES, LOGITS, Probes, Runner};
 use crate::network::Network;
+use crate::norms::Norms;
 use crate::weights::{BaseSnafu, MetadataSnafu, Tensors, WeightsError, apply, decode, digest};
 
 /// The blocks of an edge network as burn modules, checked.
@@ -25,8 +26,8 @@ impl Modules {
     /// Checks that the blobs are what they should be and belong together.
     pub(super) fn read(blobs: EdgeBlobs<'_>) -> Result<Self, WeightsError> {
         let device = Device::flex();
-        let (card, main_tensors) = open(blobs.main, Block::Main)?;
-        let (adaptive_card, adaptive_tensors) = open(blobs.adaptive, Block::Adaptive)?;
+        let (card, mut main_tensors) = open(blobs.main, Block::Main)?;
+        let (adaptive_card, mut adaptive_tensors) = open(blobs.adaptive, Block::Adaptive)?;
         let (extension_card, extension_tensors) = open(blobs.extension, Block::Extension)?;
         let base = digest(blobs.main);
         for other in [&adaptive_card, &extension_card] {
@@ -52,6 +53,7 @@ impl Modules {
         );
         let outputs = outputs(&extension_card)?;
         let size = [card.input.height, card.input.width];
+        Norms::take(&mut adaptive_tensors).set(&mut main_tensors)?;
         let mut main = Network::main(&card.blueprint(), card.classes, size, &device)
             .or_else(|reason| MetadataSnafu { reason }.fail())?;
         apply(&mut main, &format!("{} main block", card.backbone), main_tensors)?;

@@ -13,8 +13,10 @@ use snafu::{OptionExt, ResultExt};
 
 use crate::card::{Block, Card};
 use crate::edge::open;
+use crate::evaluate::top;
 use crate::lower::{Compute, Whole, values};
 use crate::network::Network;
+use crate::norms::Norms;
 use crate::train::optimizer::sgd;
 use crate::train::run::{TrainError, WeightsSnafu};
 use crate::train::schedule::{Decay, Schedule};
@@ -22,6 +24,8 @@ use crate::weights::{KeySnafu, Tensors, WeightsError, apply, encode, tensors_of}
 
 /// Images that are normalised together when statistics are taken.
 const BATCH: usize = 128;
+/// Passes over the images for new statistics.
+const NORM_PASSES: usize = 3;
 
 /// How a last layer is retrained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,16 +52,15 @@ pub fn classifier_of(main: &[u8]) -> Result<Vec<u8>, WeightsError> {
     encode(&card, &tensors)
 }
 
-/// The main block with statistics of its batch norms taken anew from `images`, whose labels are not looked at (Schneider et
-/// al. 2020; Nado et al. 2020). Statistics are moving averages, so after `passes` of at least twenty batches in all, little is
-/// left of the old ones.
+/// Statistics of the main block's batch norms, taken anew from `images`, whose labels are not looked at (Schneider et
+/// al. 2020; Nado et al. 2020). Statistics are moving averages: after twenty batches little is left of the old ones, and of few
+/// images they keep a share.
 pub fn reestimate_norms(
     main: &[u8],
     images: &Images,
-    passes: usize,
     seed: u64,
     device: &Device,
-) -> Result<Vec<u8>, TrainError> {
+) -> Result<Norms, TrainError> {
     if images.len() < 2 {
         return Err(TrainError::Data {
             reason: format!("{} images have no statistics; give a few hundred", images.len()),
@@ -70,7 +73,7 @@ pub fn reestimate_norms(
     apply(&mut network, "the main block", tensors).context(WeightsSnafu)?;
     let mut shuffle = Shuffle::new(seed);
     let side = card.input.height;
-    for _ in 0..passes {
+    for _ in 0..NORM_PASSES {
         // A batch of one image has no variance.
         for batch in shuffle
             .epoch(images.len())
@@ -81,9 +84,8 @@ pub fn reestimate_norms(
             let _ = network.features(card.input.tensor(values, [side, side], &autodiff));
         }
     }
-    tensors_of(&network.valid())
-        .and_then(|tensors| encode(&card, &tensors))
-        .context(WeightsSnafu)
+    let tensors = tensors_of(&network.valid()).context(WeightsSnafu)?;
+    Ok(Norms::among(tensors))
 }
 
 /// The main block with its last layer trained on, over features that stay as they are and are computed once.
@@ -171,6 +173,28 @@ fn main_block(card: &Card, device: &Device) -> Result<Network, TrainError> {
     Network::main(&card.blueprint(), card.classes, size, device).map_err(|reason| TrainError::Data { reason })
 }
 
+/// Which of `images` the main block gets right with these statistics.
+pub(super) fn answers(main: &[u8], norms: &Norms, images: &Images) -> Result<Vec<bool>, TrainError> {
+    let (card, mut tensors) = open(main, Block::Main).context(WeightsSnafu)?;
+    norms.set(&mut tensors).context(WeightsSnafu)?;
+    let mut network = main_block(&card, &Device::flex())?;
+    apply(&mut network, "the main block", tensors).context(WeightsSnafu)?;
+    let whole = Whole::new("main block", &card.input, &network, Compute::default())
+        .map_err(WeightsError::from)
+        .context(WeightsSnafu)?;
+    let mut right = Vec::with_capacity(images.len());
+    for pixels in images.pixels.chunks((images.stride() * BATCH).max(1)) {
+        let logits = whole.logits(meanet_engine::Images::Bytes(pixels));
+        let logits = logits.map_err(|e| TrainError::Data {
+            reason: e.to_string(),
+        })?;
+        for row in logits {
+            right.push(top(&row) == images.labels[right.len()] as usize);
+        }
+    }
+    Ok(right)
+}
+
 /// What the last layer sees of each image, `[n][channels]`.
 fn features(card: &Card, tensors: Tensors, images: &Images) -> Result<Vec<Vec<f32>>, TrainError> {
     let failed = |reason: String| TrainError::Data { reason };
@@ -202,7 +226,6 @@ mod tests {
 
     use super::*;
     use crate::cloud::CloudNetwork;
-    use crate::evaluate::top;
     use crate::input::InputSpec;
     use crate::{ImageBatch, digest};
 
@@ -226,7 +249,13 @@ mod tests {
     fn each_way_changes_only_what_it_says() {
         let (main, device) = (main(), Device::flex());
         let images = procedural(4, 64, 1);
-        let norms = differing(&main, &reestimate_norms(&main, &images, 1, 0, &device).unwrap());
+        let norms = differing(
+            &main,
+            &reestimate_norms(&main, &images, 0, &device)
+                .unwrap()
+                .onto(&main)
+                .unwrap(),
+        );
         assert!(
             !norms.is_empty() && norms.iter().all(|key| key.contains(".running_")),
             "{norms:?}"
@@ -276,7 +305,7 @@ mod tests {
     fn too_few_images_are_refused() {
         let (main, device) = (main(), Device::flex());
         let none = Images::empty(32, 32);
-        assert!(reestimate_norms(&main, &none, 1, 0, &device).is_err());
+        assert!(reestimate_norms(&main, &none, 0, &device).is_err());
         let recipe = HeadRecipe {
             epochs: 1,
             batch_size: 16,

@@ -11,6 +11,7 @@ use crate::card::{Block, Card};
 use crate::edge::open;
 use crate::lower::{Compute, Whole};
 use crate::network::Network;
+use crate::norms::Norms;
 use crate::train::cache::Cache;
 use crate::train::metrics::METRICS;
 use crate::train::run::{DataSnafu, Run, TrainError, WeightsSnafu};
@@ -34,6 +35,8 @@ pub struct Examples<'a> {
     pub holdout: Option<&'a Training>,
     /// Blobs of an adaptive and an extension block with the same outputs to go on from.
     pub start: Option<(&'a [u8], &'a [u8])>,
+    /// Statistics for the main block's batch norms other than its own; they become part of the adaptive blob.
+    pub norms: Option<&'a Norms>,
     /// The network to learn from besides the labels, where the recipe has distillation.
     pub teacher: Option<&'a Teacher>,
 }
@@ -47,6 +50,7 @@ impl<'a> Examples<'a> {
             confidences: &[],
             holdout: None,
             start: None,
+            norms: None,
             teacher: None,
         }
     }
@@ -77,8 +81,11 @@ pub fn train_extension(
     device: &Device,
 ) -> Result<TrainedExtension, TrainError> {
     let started = Instant::now();
-    let (card, tensors) = open(main, Block::Main).context(WeightsSnafu)?;
+    let (card, mut tensors) = open(main, Block::Main).context(WeightsSnafu)?;
     check(recipe, examples, card.classes)?;
+    if let Some(norms) = examples.norms {
+        norms.set(&mut tensors).context(WeightsSnafu)?;
+    }
     let card = Card {
         fusion: recipe.fusion,
         ..card
@@ -134,7 +141,7 @@ pub fn train_extension(
             run.epoch_done();
         }
     }
-    let (adaptive, extension) = trainer.blobs(main)?;
+    let (adaptive, extension) = trainer.blobs(main, examples.norms)?;
     Ok(TrainedExtension {
         adaptive,
         extension,

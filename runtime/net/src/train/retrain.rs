@@ -2,12 +2,14 @@
 
 use burn::tensor::Device;
 use meanet_data::{Images, Training, shares};
-use meanet_method::{Outputs, Routing};
+use meanet_method::{Difference, Outputs, Routing};
 use snafu::{ResultExt, ensure};
 use tracing::info;
 
 use crate::edge::{EdgeBlobs, EdgeNetwork};
 use crate::evaluate::{Report, outputs};
+use crate::norms::Norms;
+use crate::train::adapt::{answers, reestimate_norms};
 use crate::train::extension::{Examples, ExtensionRecipe, TrainedExtension, train_extension};
 use crate::train::run::{DataSnafu, TrainError, WeightsSnafu};
 use crate::train::select::select_by_gain;
@@ -43,6 +45,8 @@ struct Shares {
 pub struct Retrained {
     /// The candidate.
     pub candidate: TrainedExtension,
+    /// Whether it brings new statistics for the main block's batch norms.
+    pub new_norms: bool,
     /// The classes for which it pays to ask it.
     pub hard_classes: Vec<u32>,
     /// The candidate's edge by itself.
@@ -117,8 +121,13 @@ pub fn retrain(
         judgement,
     } = share_out(material, recipe.seed)?;
     let network = EdgeNetwork::load(service).context(WeightsSnafu)?;
+    let current = Norms::of(service.adaptive).context(WeightsSnafu)?;
+    let taken_anew = reestimate_norms(service.main, &training.0, recipe.seed, device)?;
+    let new_norms = are_better(service.main, [&current, &taken_anew], &selection.0)?;
+    let norms = if new_norms { &taken_anew } else { &current };
     let examples = Examples {
         confidences: &confidences,
+        norms: Some(norms),
         start: (network.outputs() == recipe.outputs).then_some((service.adaptive, service.extension)),
         ..Examples::of(&training)
     };
@@ -141,16 +150,24 @@ pub fn retrain(
         in_service = baseline.accuracy,
         main = main_accuracy,
         hard = table.len(),
+        new_norms,
         images = judgement.0.len(),
         "judged"
     );
     Ok(Retrained {
         candidate,
+        new_norms,
         hard_classes: table,
         report,
         baseline,
         main_accuracy,
     })
+}
+
+/// Whether the main block does better with the second statistics than with the first, beyond chance.
+fn are_better(main: &[u8], norms: [&Norms; 2], images: &Images) -> Result<bool, TrainError> {
+    let [before, after] = norms.map(|norms| answers(main, norms, images));
+    Ok(Difference::between(&before?, &after?).is_gain())
 }
 
 fn run(network: &EdgeNetwork, hard_classes: &[u32], images: &Images) -> Result<Outputs, TrainError> {

@@ -19,9 +19,6 @@ use crate::experiment::Args;
 use crate::experiment::setup::{Identity, Setup};
 use crate::machine::cpu_seconds;
 
-/// Passes over the images for new statistics of batch norms.
-const NORM_PASSES: usize = 3;
-
 /// What is adapted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -166,8 +163,8 @@ pub(super) fn adapt(
     };
     match plan.way {
         Way::Norms => {
-            let main = reestimate_norms(&blobs.main, &learned_from.0, NORM_PASSES, plan.seed, &device)?;
-            whole(&main, cpu_seconds()? - began)
+            let norms = reestimate_norms(&blobs.main, &learned_from.0, plan.seed, &device)?;
+            whole(&norms.onto(&blobs.main)?, cpu_seconds()? - began)
         }
         Way::Head => {
             let recipe = HeadRecipe {

@@ -10,6 +10,7 @@ use super::{Examples, ExtensionRecipe};
 use crate::card::{Block, Card};
 use crate::edge::open;
 use crate::extend::Specialist;
+use crate::norms::Norms;
 use crate::train::cache::Cache;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::descent::Descent;
@@ -51,7 +52,8 @@ impl<'a> Trainer<'a> {
         let checkpoint = run.map(Checkpoint::read).transpose()?.flatten();
         let epoch = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.epochs);
         if let (None, Some((adaptive, extension))) = (&checkpoint, examples.start) {
-            let (_, tensors) = open(adaptive, Block::Adaptive).context(WeightsSnafu)?;
+            let (_, mut tensors) = open(adaptive, Block::Adaptive).context(WeightsSnafu)?;
+            Norms::take(&mut tensors);
             apply(&mut specialist.adaptive, "the adaptive block", tensors).context(WeightsSnafu)?;
             let (_, tensors) = open(extension, Block::Extension).context(WeightsSnafu)?;
             apply(&mut specialist.extension, "the extension block", tensors).context(WeightsSnafu)?;
@@ -148,8 +150,8 @@ impl<'a> Trainer<'a> {
         self.descent.checkpoint(self.epoch)
     }
 
-    /// Adaptive and extension block over the main block `main`.
-    pub(super) fn blobs(&self, main: &[u8]) -> Result<(Vec<u8>, Vec<u8>), TrainError> {
+    /// Adaptive and extension block over the main block `main` with these statistics.
+    pub(super) fn blobs(&self, main: &[u8], norms: Option<&Norms>) -> Result<(Vec<u8>, Vec<u8>), TrainError> {
         let specialist = self.descent.given()?;
         let mut card = Card {
             block: Block::Adaptive,
@@ -158,9 +160,11 @@ impl<'a> Trainer<'a> {
             outputs: None,
             ..self.card.clone()
         };
-        let adaptive = tensors_of(&specialist.adaptive)
-            .and_then(|t| encode(&card, &t))
-            .context(WeightsSnafu)?;
+        let mut tensors = tensors_of(&specialist.adaptive).context(WeightsSnafu)?;
+        if let Some(norms) = norms {
+            norms.put(&mut tensors);
+        }
+        let adaptive = encode(&card, &tensors).context(WeightsSnafu)?;
         card.block = Block::Extension;
         card.adaptive = Some(digest(&adaptive));
         card.outputs = Some(self.recipe.outputs.clone());
