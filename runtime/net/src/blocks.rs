@@ -12,6 +12,9 @@ use meanet_engine::{Op, Source};
 use crate::layout::{Activation, Block, Conv, Way};
 use crate::lower::{Draft, LowerError};
 
+#[cfg(feature = "torch")]
+mod native;
+
 /// A convolution, its batch norm, and an activation.
 #[derive(Module, Debug)]
 pub(crate) struct ConvNorm {
@@ -19,6 +22,9 @@ pub(crate) struct ConvNorm {
     pub(crate) norm: BatchNorm,
     #[module(skip)]
     pub(crate) then: Activation,
+    /// Whether training computes it again for its gradients, where the backend can, and keeps less until then.
+    #[module(skip)]
+    pub(crate) again: bool,
 }
 
 impl ConvNorm {
@@ -27,12 +33,32 @@ impl ConvNorm {
             conv: convolution(plan, false, device),
             norm: BatchNormConfig::new(plan.channels[1]).init(device),
             then: plan.then,
+            again: false,
         }
+    }
+
+    /// The same, computed again for its gradients.
+    pub(crate) fn again(self) -> Self {
+        Self { again: true, ..self }
     }
 
     /// `[n, in, h, w]` → `[n, out, h/stride, w/stride]`
     pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        activate(self.then, self.norm.forward(self.conv.forward(x)))
+        self.joined(x, None, self.then)
+    }
+
+    /// The same with `way` `[n, out, h/stride, w/stride]` added before an activation of the caller's.
+    fn joined(&self, x: Tensor<4>, way: Option<Tensor<4>>, then: Activation) -> Tensor<4> {
+        #[cfg(feature = "torch")]
+        if let Some(trained) = native::trained(self, &x, way.as_ref(), then) {
+            return trained;
+        }
+        let x = self.norm.forward(self.conv.forward(x));
+        let x = match way {
+            Some(way) => x + way,
+            None => x,
+        };
+        activate(then, x)
     }
 
     pub(crate) fn lower(&self, draft: &mut Draft, from: Source) -> Result<Source, LowerError> {
@@ -97,6 +123,17 @@ impl Residual {
         }
     }
 
+    /// The same, computed again for its gradients.
+    pub(crate) fn again(self) -> Self {
+        Self {
+            first: self.first.map(ConvNorm::again),
+            second: self.second.again(),
+            third: self.third.map(ConvNorm::again),
+            shortcut: self.shortcut.map(ConvNorm::again),
+            ..self
+        }
+    }
+
     /// `[n, in, h, w]` → `[n, out, h/stride, w/stride]`
     pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let way = match &self.shortcut {
@@ -107,20 +144,16 @@ impl Residual {
             Some(first) => first.forward(x),
             None => x,
         };
+        // The last convolution of all kinds has no activation of its own, and is not followed by a squeeze.
+        let Some(third) = &self.third else {
+            return self.second.joined(x, way, self.then);
+        };
         let x = self.second.forward(x);
         let x = match &self.squeeze {
             Some(squeeze) => squeeze.forward(x),
             None => x,
         };
-        let x = match &self.third {
-            Some(third) => third.forward(x),
-            None => x,
-        };
-        let x = match way {
-            Some(way) => x + way,
-            None => x,
-        };
-        activate(self.then, x)
+        third.joined(x, way, self.then)
     }
 
     pub(crate) fn lower(&self, draft: &mut Draft, from: Source) -> Result<Source, LowerError> {

@@ -115,6 +115,10 @@ impl Cache {
                 continue;
             }
             cache.feature_stride = found.features.len() / chunk.len();
+            // By far the most of what is kept: growing would hold it twice.
+            cache.features.reserve_exact(
+                (wanted.len() * cache.views * cache.feature_stride).saturating_sub(cache.features.len()),
+            );
             let chosen: Vec<usize> = kept.iter().map(|&i| chunk[i]).collect();
             let taught = teacher_logits(recipe, examples.teacher, &values)?;
             let mut views = vec![(kept, values, found, taught)];

@@ -16,7 +16,7 @@ use crate::train::cache::Cache;
 use crate::train::metrics::METRICS;
 use crate::train::run::{DataSnafu, Run, TrainError, WeightsSnafu};
 use crate::train::teacher::Teacher;
-use crate::weights::{WeightsError, apply};
+use crate::weights::{Tensors, WeightsError, apply};
 
 mod recipe;
 mod trainer;
@@ -90,13 +90,7 @@ pub fn train_extension(
         fusion: recipe.fusion,
         ..card
     };
-    let size = [card.input.height, card.input.width];
-    let mut network = Network::main(&card.blueprint(), card.classes, size, &Device::flex())
-        .or_else(|reason| DataSnafu { reason }.fail())?;
-    apply(&mut network, "the main block", tensors).context(WeightsSnafu)?;
-    let frozen = Whole::new("main block", &card.input, &network, Compute::default())
-        .map_err(WeightsError::from)
-        .context(WeightsSnafu)?;
+    let frozen = frozen(&card, tensors)?;
     let cache = Cache::new(recipe, &frozen, &card, examples)?;
     let count = cache.len();
     // A batch norm learns nothing from a batch of one image.
@@ -114,6 +108,8 @@ pub fn train_extension(
         Cache::new(&recipe, &frozen, &card, &Examples::of(images))
     });
     let holdout = holdout.transpose()?;
+    // Training needs what it made of the images, not the main block itself.
+    drop(frozen);
     info!(
         images = count,
         views = recipe.views,
@@ -148,6 +144,17 @@ pub fn train_extension(
         trained_on: count,
         seconds: started.elapsed().as_secs_f64(),
     })
+}
+
+/// The main block that `card` is of, to be run.
+fn frozen(card: &Card, tensors: Tensors) -> Result<Whole, TrainError> {
+    let size = [card.input.height, card.input.width];
+    let mut network = Network::main(&card.blueprint(), card.classes, size, &Device::flex())
+        .or_else(|reason| DataSnafu { reason }.fail())?;
+    apply(&mut network, "the main block", tensors).context(WeightsSnafu)?;
+    Whole::new("main block", &card.input, &network, Compute::default())
+        .map_err(WeightsError::from)
+        .context(WeightsSnafu)
 }
 
 fn check(recipe: &ExtensionRecipe, examples: &Examples<'_>, classes: usize) -> Result<(), TrainError> {
