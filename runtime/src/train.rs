@@ -13,8 +13,8 @@ use meanet_net::train::{
     Teacher, select_by_gain, select_hard_classes, train_classifier, train_extension,
 };
 use meanet_net::{
-    Backbone, Block, CloudNetwork, EdgeBlobs, EdgeNetwork, Fusion, InputSpec, Manifest, ManifestEvaluation,
-    ModelBlobs, StateDict, Variant, read_card,
+    Backbone, Block, Calibrated, CalibratedBlobs, CloudNetwork, Compute, EdgeBlobs, EdgeNetwork, Fusion,
+    InputSpec, Manifest, ManifestEvaluation, ModelBlobs, Precision, StateDict, Variant, calibrate, read_card,
 };
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
@@ -35,6 +35,8 @@ pub enum Command {
     Extension(ExtensionArgs),
     /// Put trained blocks into one folder, with a manifest.
     Package(PackageArgs),
+    /// Make a model that can be run in 8 bits of one that cannot: blobs that say which numbers their layers read.
+    Calibrate(CalibrateArgs),
     /// Measure memory and speed of training adaptive and extension block against the whole network.
     Measure(measure::Args),
 }
@@ -205,6 +207,19 @@ pub struct PackageArgs {
     out: PathBuf,
 }
 
+/// See the help of each argument.
+#[derive(Debug, Args)]
+pub struct CalibrateArgs {
+    #[command(flatten)]
+    data: DataArgs,
+    /// Folder of the model.
+    #[arg(long)]
+    model: PathBuf,
+    /// Folder of the model made of it, which has another digest.
+    #[arg(long)]
+    out: PathBuf,
+}
+
 /// How an extension was made, beside its blobs.
 #[derive(Serialize, Deserialize)]
 struct ExtensionReport {
@@ -225,6 +240,7 @@ pub fn run(command: &Command) -> Result<(), Box<dyn Error>> {
         Command::ImportPytorch(args) => import_pytorch(args),
         Command::Extension(args) => extension(args),
         Command::Package(args) => package(args),
+        Command::Calibrate(args) => calibrate_model(args),
         Command::Measure(args) => measure::run(args),
     }
 }
@@ -453,9 +469,11 @@ fn package(args: &PackageArgs) -> Result<(), Box<dyn Error>> {
         extension: blob(&args.extension, EXTENSION)?,
         cloud: cloud.as_ref().map(|c| c.blob(Block::Cloud)).transpose()?,
     };
+    let input = read_card(&blobs.main)?.input;
+    let parts = read(&args.data, &input)?;
+    let blobs = calibrated(blobs, &parts.training.0)?;
     let edge = EdgeNetwork::load(blobs.edge())?;
     let network = blobs.cloud.as_deref().map(CloudNetwork::load).transpose()?;
-    let parts = read(&args.data, edge.input())?;
     let report: ExtensionReport = serde_json::from_slice(&blob(&args.extension, REPORT)?)?;
     let outputs = outputs(&edge, &report.hard_classes, network.as_ref(), &parts.measure.0)?;
     let alone = outputs.report(&by_entropy(None, ExtensionRule::Extension))?;
@@ -478,6 +496,34 @@ fn package(args: &PackageArgs) -> Result<(), Box<dyn Error>> {
             main_accuracy: outputs.main_accuracy(),
             cloud_accuracy: outputs.cloud_accuracy(),
         }),
+    };
+    println!("{}", manifest.write(&args.out, &blobs)?);
+    Ok(())
+}
+
+/// The blobs with ranges taken on training images.
+fn calibrated(blobs: ModelBlobs, training: &meanet_data::Images) -> Result<ModelBlobs, Box<dyn Error>> {
+    let CalibratedBlobs {
+        main,
+        adaptive,
+        extension,
+    } = calibrate(blobs.edge(), training, Calibrated::All)?;
+    Ok(ModelBlobs {
+        main,
+        adaptive,
+        extension,
+        cloud: blobs.cloud,
+    })
+}
+
+fn calibrate_model(args: &CalibrateArgs) -> Result<(), Box<dyn Error>> {
+    let (manifest, _, blobs) = Manifest::open(&args.model)?;
+    let parts = read(&args.data, &manifest.input)?;
+    let blobs = calibrated(blobs, &parts.training.0)?;
+    EdgeNetwork::load_as(blobs.edge(), Precision::Int8, Compute::default())?;
+    let manifest = Manifest {
+        weights: blobs.digests(),
+        ..manifest
     };
     println!("{}", manifest.write(&args.out, &blobs)?);
     Ok(())

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use clap::ValueEnum;
 use meanet_data::{Training, procedural};
+use meanet_net::Precision;
 use meanet_net::train::{Examples, Lessons, Run, classifier_of, train_classifier, train_extension};
 use serde::{Deserialize, Serialize};
 
@@ -81,7 +82,7 @@ pub(super) fn memory(
 
 /// Trains a few steps on images that the project draws, and prints by how much memory rose at most.
 pub(super) fn probe(probe: Probe, args: &Args) -> Result<(), Box<dyn Error>> {
-    let subject = Subject::open(&args.model, None)?;
+    let subject = Subject::open(&args.model, None, Precision::Float32)?;
     let training = Training(procedural(subject.manifest.classes, IMAGES, args.seed));
     let main = subject.blobs.main.clone();
     let manifest = subject.manifest.clone();

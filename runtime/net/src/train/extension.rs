@@ -434,6 +434,7 @@ impl<'a> Trainer<'a> {
             base: Some(digest(main)),
             adaptive: None,
             outputs: None,
+            ranges: Vec::new(),
             ..card
         };
         let adaptive = tensors_of(&specialist.adaptive)
