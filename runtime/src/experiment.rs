@@ -12,7 +12,6 @@ use tracing::info;
 
 use crate::eval::subject::NetworkFile;
 use claims::Evidence;
-use memory::Probe;
 use results::{About, Results};
 use setup::Setup;
 use steps::Steps;
@@ -24,7 +23,6 @@ mod cascade;
 mod claims;
 mod document;
 mod line;
-mod machine;
 mod memory;
 mod network;
 mod plots;
@@ -92,17 +90,9 @@ pub struct Args {
     /// Begin nothing new after so many minutes; what is missing is named in the results.
     #[arg(long)]
     minutes: Option<f64>,
-    /// Only train a few steps and say how much memory that took.
-    #[arg(long, hide = true)]
-    probe: Option<Probe>,
 }
 
 impl Args {
-    /// The backend as the command line takes it.
-    fn backend_name(&self) -> String {
-        format!("{:?}", self.backend).to_lowercase()
-    }
-
     /// Shifts to follow, strong ones first.
     fn shifts(&self) -> Vec<Shift> {
         if self.shift.is_empty() {
@@ -117,9 +107,6 @@ impl Args {
 
 /// Runs the sub-command.
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    if let Some(probe) = args.probe {
-        return memory::probe(probe, args);
-    }
     let setup = Setup::open(args)?;
     let limit = args
         .minutes

@@ -11,6 +11,7 @@ pub mod export;
 pub mod import;
 pub mod infer;
 pub mod load;
+mod machine;
 mod metrics;
 pub mod protocol;
 pub mod report;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use meanet_crds::report::JobReport;
 use meanet_crds::revision::{Evaluation, MEANetRevisionSpec, Weights};
 use meanet_data::{Images, Shuffle, Source, Training};
-use meanet_net::train::{Backend, ExtensionRecipe, Material, retrain};
+use meanet_net::train::{Backend, ExtensionRecipe, Material, Optimisation, retrain};
 use meanet_net::{EdgeBlobs, read_card};
 use meanet_store::{Blobs, Sample, datasets, read_samples};
 use tracing::info;
@@ -83,8 +83,11 @@ fn train(args: &Args) -> Result<JobReport, Box<dyn Error>> {
     let material = material(args, card.input.height, card.input.width, card.classes)?;
     let recipe = ExtensionRecipe {
         epochs: args.epochs,
-        batch_size: args.batch_size,
-        learning_rate: args.learning_rate,
+        optimisation: Optimisation {
+            batch_size: args.batch_size,
+            learning_rate: args.learning_rate,
+            ..Optimisation::default()
+        },
         fusion: card.fusion,
         seed: args.seed,
         // All classes: only so can it say that the main block was wrong to name a hard one.

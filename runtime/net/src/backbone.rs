@@ -2,6 +2,7 @@
 //! stages, taps, what follows from them for adaptive and extension block, and what `PyTorch` code calls its parts.
 
 mod cifar_resnet;
+mod inverted;
 mod micro_net;
 mod mobilenet_v2;
 mod resnet;

@@ -8,8 +8,8 @@ use meanet_data::{Images, Training, procedural};
 use meanet_method::{ExtensionRule, HardClasses};
 use meanet_net::evaluate::by_entropy;
 use meanet_net::train::{
-    Backend, Classifier, Examples, ExtensionRecipe, Lessons, Material, Recipe, Run, Stage, TrainedExtension,
-    retrain, train_classifier, train_extension,
+    Backend, Classifier, Examples, ExtensionRecipe, Lessons, Material, Optimisation, Recipe, Run, Stage,
+    TrainedExtension, retrain, train_classifier, train_extension,
 };
 use meanet_net::{
     Block, Calibrated, CloudNetwork, Compute, EdgeBlobs, EdgeNetwork, ImageBatch, InputSpec, Manifest,
@@ -24,13 +24,23 @@ fn input(side: usize) -> InputSpec {
     }
 }
 
-fn recipe(backbone: &str, classes: usize, side: usize, epochs: usize) -> Recipe {
-    Recipe {
-        stages: vec![Stage { side, epochs }],
+fn slow() -> Optimisation {
+    Optimisation {
         batch_size: 8,
         learning_rate: 0.05,
         weight_decay: 1e-4,
         label_smoothing: 0.0,
+        ..Optimisation::default()
+    }
+}
+
+fn recipe(backbone: &str, classes: usize, side: usize, epochs: usize) -> Recipe {
+    Recipe {
+        stages: vec![Stage { side, epochs }],
+        optimisation: Optimisation {
+            average: Some(0.998),
+            ..slow()
+        },
         seed: 5,
         ..Recipe::new(backbone.parse().unwrap(), classes, input(side))
     }
@@ -69,10 +79,7 @@ fn untrained(folder: &Path, backbone: &str, classes: usize, side: usize) -> Clas
 fn extension_recipe(outputs: Vec<u32>) -> ExtensionRecipe {
     ExtensionRecipe {
         epochs: 1,
-        batch_size: 8,
-        learning_rate: 0.05,
-        weight_decay: 1e-4,
-        label_smoothing: 0.0,
+        optimisation: slow(),
         seed: 1,
         ..ExtensionRecipe::new(outputs)
     }

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use meanet_data::{Augmentation, Training, procedural};
 use meanet_net::train::{
-    Backend, Classifier, Distillation, EpochLine, Examples, ExtensionRecipe, Lessons, METRICS, Recipe, Run,
-    Stage, Teacher, TrainError, train_classifier, train_extension,
+    Backend, Classifier, Distillation, EpochLine, Examples, ExtensionRecipe, Lessons, METRICS, Optimisation,
+    Recipe, Run, Stage, Teacher, TrainError, train_classifier, train_extension,
 };
 use meanet_net::{Block, InputSpec, digest};
 
@@ -21,15 +21,18 @@ fn recipe(epochs: usize) -> Recipe {
     let input = InputSpec::cifar100();
     Recipe {
         stages: vec![Stage { side: 8, epochs }],
-        batch_size: 8,
-        learning_rate: 0.05,
+        optimisation: Optimisation {
+            batch_size: 8,
+            learning_rate: 0.05,
+            average: Some(0.9),
+            ..Optimisation::default()
+        },
         augmentation: Augmentation {
             cutout: 8,
             colour: 0.2,
             noise: 8.0,
             ..Augmentation::default()
         },
-        average: Some(0.9),
         seed: 5,
         ..Recipe::new("ResNet20".parse().unwrap(), CLASSES, input)
     }
@@ -113,6 +116,36 @@ fn a_run_repeats_and_a_stopped_one_ends_as_an_unbroken_one() {
     }
 }
 
+/// The recipe of a run as folders had it when the optimiser's settings were fields of their own, in this order.
+const WRITTEN_BEFORE: &str = r#"{
+  "backbone": "ResNet20",
+  "classes": 4,
+  "input": {
+    "height": 32,
+    "width": 32,
+    "mean": [0.5071, 0.4867, 0.4408],
+    "std": [0.2675, 0.2565, 0.2761]
+  },
+  "stages": [{"side": 8, "epochs": 0}],
+  "batch_size": 8,
+  "learning_rate": 0.05,
+  "warm_up": 0.2,
+  "decay": "cosine",
+  "weight_decay": 0.0005,
+  "label_smoothing": 0.1,
+  "augmentation": {"padding": 4, "flip": true, "cutout": 8, "colour": 0.2, "noise": 8.0},
+  "average": 0.9,
+  "seed": 5
+}"#;
+
+#[test]
+fn a_run_whose_recipe_was_written_before_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(serde_json::from_str::<Recipe>(WRITTEN_BEFORE).unwrap(), recipe(0));
+    fs::write(folder.path().join("recipe.json"), WRITTEN_BEFORE).unwrap();
+    run(&recipe(0), None, folder.path()).unwrap();
+}
+
 #[test]
 fn another_recipe_does_not_go_on_in_the_same_folder() {
     let folder = tempfile::tempdir().unwrap();
@@ -127,28 +160,15 @@ fn another_recipe_does_not_go_on_in_the_same_folder() {
 fn settings_that_cannot_work_are_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let whole = recipe(1);
+    let moved = |change: fn(&mut Optimisation)| {
+        let mut recipe = whole.clone();
+        change(&mut recipe.optimisation);
+        recipe
+    };
     let faults = [
-        (
-            Recipe {
-                batch_size: 65,
-                ..whole.clone()
-            },
-            "batch",
-        ),
-        (
-            Recipe {
-                average: Some(1.0),
-                ..whole.clone()
-            },
-            "average",
-        ),
-        (
-            Recipe {
-                label_smoothing: 2.0,
-                ..whole.clone()
-            },
-            "smoothing",
-        ),
+        (moved(|how| how.batch_size = 65), "batch"),
+        (moved(|how| how.average = Some(1.0)), "average"),
+        (moved(|how| how.label_smoothing = 2.0), "smoothing"),
         (
             Recipe {
                 stages: vec![Stage { side: 9, epochs: 1 }],
@@ -208,8 +228,11 @@ fn a_teacher_is_learned_from_and_bound_to_the_run() {
 fn extension_recipe(teacher: &Teacher) -> ExtensionRecipe {
     ExtensionRecipe {
         epochs: 2,
-        batch_size: 16,
-        average: Some(0.9),
+        optimisation: Optimisation {
+            batch_size: 16,
+            average: Some(0.9),
+            ..Optimisation::default()
+        },
         distillation: Some(Distillation {
             teacher: teacher.digest().to_owned(),
             temperature: 4.0,

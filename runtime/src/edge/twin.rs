@@ -66,8 +66,11 @@ pub(super) struct Follower {
     revisions: Api<MEANetRevision>,
     live: Live,
     reporter: Reporter,
-    /// What went wrong at the start; said until the first wish after it is fulfilled, and with that.
+    /// What went wrong at the start; said until a wish is fulfilled, and with that wish.
     note: Option<String>,
+    /// The first wish that was fulfilled. The word of it may reach the API server without the answer coming back, so what
+    /// is said of a later wish does not depend on whether it did.
+    mended_by: Option<Wish>,
 }
 
 impl Follower {
@@ -91,6 +94,7 @@ impl Follower {
             live,
             reporter,
             note,
+            mended_by: None,
         }
     }
 
@@ -155,6 +159,9 @@ impl Follower {
     async fn obey(&mut self, wish: &Wish, first: bool) -> Result<bool, String> {
         // Work that a newer wish ended may have got as far as a change of revision.
         self.say_who_answers();
+        if self.mended_by.as_ref().is_some_and(|first| first != wish) {
+            self.note = None;
+        }
         let Some(wanted) = &wish.revision else {
             self.say(
                 EdgePhase::Waiting,
@@ -174,12 +181,9 @@ impl Follower {
             }
         }
         self.say_who_answers();
+        self.mended_by.get_or_insert_with(|| wish.clone());
         self.say(EdgePhase::Live, None);
-        let reached = self.reporter.write(wish).await;
-        if reached {
-            self.note = None;
-        }
-        Ok(reached)
+        Ok(self.reporter.write(wish).await)
     }
 
     fn say_who_answers(&mut self) {

@@ -83,7 +83,7 @@ impl About {
             shift_images: args.shift_images.unwrap_or(usize::MAX).min(setup.test.0.len()),
             labelled: args.labelled.min(setup.held_out.0.len()),
             epochs: args.epochs,
-            backend: args.backend_name(),
+            backend: args.backend.to_string(),
         }
     }
 }

@@ -13,7 +13,7 @@ use super::steps::Steps;
 pub(super) use answers::logits;
 use answers::{Answers, answers};
 use ways::{Adapted, Plan};
-pub(super) use ways::{Labels, Way, extension_recipe, whole_recipe};
+pub(super) use ways::{Labels, Way, extension_recipe};
 
 mod answers;
 mod ways;

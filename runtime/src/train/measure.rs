@@ -6,23 +6,32 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use clap::{Args as ClapArgs, ValueEnum};
+use clap::ValueEnum;
 use meanet_data::{Training, procedural};
 use meanet_net::train::{
-    Backend, EpochLine, Examples, ExtensionRecipe, Lessons, METRICS, Recipe, Run, Stage, train_classifier,
-    train_extension,
+    Backend, EpochLine, Examples, ExtensionRecipe, Lessons, METRICS, Optimisation, Recipe, Run, Stage,
+    classifier_of, train_classifier, train_extension,
 };
-use meanet_net::{Backbone, Block, InputSpec};
+use meanet_net::{Backbone, Block, InputSpec, Precision, read_card};
 use serde::{Deserialize, Serialize};
 
+use crate::eval::subject::Subject;
+use crate::machine::{forget_peak, memory_held, peak_memory};
+
+/// Network where none is named.
+const DEFAULT: &str = "ResNet32";
+/// Classes of a network that no model gives.
 const CLASSES: usize = 100;
 
 /// See the help of each argument.
-#[derive(Debug, Clone, ClapArgs)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Network, like `ResNet32`.
-    #[arg(long, default_value = "ResNet32")]
-    backbone: Backbone,
+    /// Network with weights by chance; without it, and without a model, `ResNet32`.
+    #[arg(long)]
+    backbone: Option<Backbone>,
+    /// Model whose main block is taken instead: a folder with manifest.json and blobs.
+    #[arg(long, conflicts_with = "backbone")]
+    model: Option<PathBuf>,
     /// Images a step, of both.
     #[arg(long, default_value_t = 128)]
     batch_size: usize,
@@ -34,26 +43,44 @@ pub struct Args {
     rounds: usize,
     /// What computes: flex, or torch or cuda where they were built in.
     #[arg(long, default_value = "flex")]
-    backend: String,
+    backend: Backend,
     /// Measure this part in this process and say so as JSON.
     #[arg(long, hide = true)]
     part: Option<Part>,
 }
 
+impl Args {
+    /// Of the main block of the model in `folder`, once.
+    pub(crate) fn of_model(folder: &Path, backend: Backend, batch_size: usize, steps: usize) -> Self {
+        Self {
+            backbone: None,
+            model: Some(folder.to_owned()),
+            batch_size,
+            steps,
+            rounds: 1,
+            backend,
+            part: None,
+        }
+    }
+}
+
+/// What is trained to be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Part {
+pub(crate) enum Part {
+    /// The whole network.
     Whole,
+    /// Adaptive and extension block over its frozen main block.
     Extension,
 }
 
 /// What one process found.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Found {
+pub(crate) struct Found {
     /// Most memory that the process held at once.
     peak_bytes: u64,
-    /// What of it came with training: all beyond what was held before the networks were made.
-    training_bytes: u64,
+    /// What of it came with training: all beyond what was held before, images and main block included.
+    pub(crate) training_bytes: u64,
     images_per_second: f64,
 }
 
@@ -85,9 +112,9 @@ pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     }
     let (whole, extension) = (median(&whole), median(&extension));
     let report = Report {
-        backbone: args.backbone,
+        backbone: read_card(&main_block(args)?)?.backbone,
         batch_size: args.batch_size,
-        backend: args.backend.clone(),
+        backend: args.backend.to_string(),
         rounds: args.rounds.max(1),
         whole,
         extension,
@@ -99,11 +126,18 @@ pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
 }
 
 /// A process keeps what it once held, so each measurement has its own.
-fn apart(args: &Args, part: Part) -> Result<Found, Box<dyn Error>> {
+pub(crate) fn apart(args: &Args, part: Part) -> Result<Found, Box<dyn Error>> {
     let part = part.to_possible_value().map(|value| value.get_name().to_owned());
-    let output = Command::new(std::env::current_exe()?)
-        .args(["train", "measure", "--backend", &args.backend])
-        .args(["--backbone", &args.backbone.to_string()])
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["train", "measure"]);
+    if let Some(folder) = &args.model {
+        command.arg("--model").arg(folder);
+    }
+    if let Some(backbone) = args.backbone {
+        command.args(["--backbone", &backbone.to_string()]);
+    }
+    let output = command
+        .args(["--backend", &args.backend.to_string()])
         .args(["--batch-size", &args.batch_size.to_string()])
         .args(["--steps", &args.steps.to_string()])
         .args(["--part", &part.unwrap_or_default()])
@@ -128,49 +162,49 @@ fn median(found: &[Found]) -> Found {
     }
 }
 
+/// Trains `part` for one epoch in this process.
 fn measure(args: &Args, part: Part) -> Result<Found, Box<dyn Error>> {
-    let folder = Scratch::new()?;
-    let device = args.backend.parse::<Backend>()?.device()?;
-    let training = Training(procedural(CLASSES, args.batch_size * args.steps.max(1), 1));
-    let holdout = Training(procedural(CLASSES, 2, 2));
-    let input = InputSpec::cifar100();
-    let recipe = |epochs| Recipe {
-        stages: vec![Stage {
-            side: input.height,
-            epochs,
-        }],
+    let folder = Scratch::new("measured")?;
+    let device = args.backend.device()?;
+    let main = main_block(args)?;
+    let card = read_card(&main)?;
+    let training = Training(procedural(card.classes, args.batch_size * args.steps.max(1), 1));
+    let run = folder.0.join("run");
+    let optimisation = Optimisation {
         batch_size: args.batch_size,
-        average: None,
-        ..Recipe::new(args.backbone, CLASSES, input.clone())
+        ..Optimisation::default()
     };
-    let classifier = |name: &str, epochs| {
-        let lessons = Lessons {
-            training: &training,
-            holdout: &holdout,
-            start: None,
-            teacher: None,
-        };
-        let run = Run::open(&folder.0.join(name), &recipe(epochs))?;
-        train_classifier(&recipe(epochs), &lessons, &run, &device)
-    };
-    let before = memory("VmRSS")?;
-    let run = folder.0.join("measured");
+    forget_peak()?;
+    let before = memory_held()?;
     match part {
-        Part::Whole => drop(classifier("measured", 1)?),
+        Part::Whole => {
+            let recipe = Recipe {
+                optimisation,
+                ..whole(card.backbone, card.classes, card.input, 1)
+            };
+            let start = classifier_of(&main)?;
+            let holdout = Training(training.0.select(&[0]));
+            let lessons = Lessons {
+                training: &training,
+                holdout: &holdout,
+                start: Some(&start),
+                teacher: None,
+            };
+            train_classifier(&recipe, &lessons, &Run::open(&run, &recipe)?, &device)?;
+        }
         Part::Extension => {
-            let main = classifier("main", 0)?.blob(Block::Main)?;
             let recipe = ExtensionRecipe {
                 epochs: 1,
-                batch_size: args.batch_size,
+                optimisation,
                 views: 1,
-                ..ExtensionRecipe::new((0..).take(CLASSES).collect())
+                ..ExtensionRecipe::new((0..).take(card.classes).collect())
             };
             let run = Run::open(&run, &recipe)?;
             train_extension(&recipe, &main, &Examples::of(&training), Some(&run), &device)?;
         }
     }
+    let peak = peak_memory()?;
     let line: EpochLine = serde_json::from_str(&fs::read_to_string(run.join(METRICS))?)?;
-    let peak = memory("VmHWM")?;
     Ok(Found {
         peak_bytes: peak,
         training_bytes: peak.saturating_sub(before),
@@ -178,24 +212,51 @@ fn measure(args: &Args, part: Part) -> Result<Found, Box<dyn Error>> {
     })
 }
 
-/// Bytes of this process that the kernel counts under `name`.
-fn memory(name: &str) -> Result<u64, Box<dyn Error>> {
-    let status = fs::read_to_string("/proc/self/status")
-        .map_err(|e| format!("failed to measure memory: /proc is needed, as on Linux: {e}"))?;
-    let kilobytes = status
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-        .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
-        .ok_or_else(|| format!("failed to measure memory: the kernel does not say {name}"))?;
-    Ok(kilobytes * 1024)
+fn whole(backbone: Backbone, classes: usize, input: InputSpec, epochs: usize) -> Recipe {
+    Recipe {
+        stages: vec![Stage {
+            side: input.height,
+            epochs,
+        }],
+        ..Recipe::new(backbone, classes, input)
+    }
+}
+
+/// The blob of the main block that both begin with.
+fn main_block(args: &Args) -> Result<Vec<u8>, Box<dyn Error>> {
+    if let Some(folder) = &args.model {
+        return Ok(Subject::open(folder, None, Precision::Float32)?.blobs.main);
+    }
+    let backbone = match args.backbone {
+        Some(backbone) => backbone,
+        None => DEFAULT.parse()?,
+    };
+    let folder = Scratch::new("main")?;
+    let recipe = Recipe {
+        optimisation: Optimisation {
+            batch_size: 1,
+            ..Optimisation::default()
+        },
+        ..whole(backbone, CLASSES, InputSpec::cifar100(), 0)
+    };
+    let training = Training(procedural(CLASSES, 1, 1));
+    let lessons = Lessons {
+        training: &training,
+        holdout: &training,
+        start: None,
+        teacher: None,
+    };
+    let run = Run::open(&folder.0, &recipe)?;
+    let network = train_classifier(&recipe, &lessons, &run, &Backend::Flex.device()?)?;
+    Ok(network.blob(Block::Main)?)
 }
 
 /// A folder that goes with this value.
 struct Scratch(PathBuf);
 
 impl Scratch {
-    fn new() -> io::Result<Self> {
-        let folder = std::env::temp_dir().join(format!("meanet-measure-{}", std::process::id()));
+    fn new(what: &str) -> io::Result<Self> {
+        let folder = std::env::temp_dir().join(format!("meanet-{what}-{}", std::process::id()));
         fs::create_dir_all(&folder)?;
         Ok(Self(folder))
     }
@@ -216,11 +277,12 @@ mod tests {
     #[test]
     fn each_part_is_measured() {
         let args = Args {
-            backbone: "ResNet20".parse().unwrap(),
+            backbone: "ResNet20".parse().ok(),
+            model: None,
             batch_size: 4,
             steps: 1,
             rounds: 1,
-            backend: "flex".to_owned(),
+            backend: Backend::Flex,
             part: None,
         };
         for part in [Part::Whole, Part::Extension] {

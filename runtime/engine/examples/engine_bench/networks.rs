@@ -21,7 +21,7 @@ pub enum Network {
 /// Tensors by name, or random numbers.
 enum Tensors {
     Named(HashMap<String, Vec<f32>>),
-    Random(ChaCha8Rng),
+    Random(Box<ChaCha8Rng>),
 }
 
 impl Tensors {
@@ -55,7 +55,7 @@ impl Network {
         let (mean, std) = ([0.5071, 0.4867, 0.4408], [0.2675, 0.2565, 0.2761]);
         let mut builder = Builder {
             graph: Graph::new(Input::normalised([3, 32, 32], &mean, &std)),
-            tensors: Tensors::Random(ChaCha8Rng::seed_from_u64(1)),
+            tensors: Tensors::Random(Box::new(ChaCha8Rng::seed_from_u64(1))),
         };
         let name = match self {
             Self::Random(name) => name.clone(),
@@ -68,7 +68,7 @@ impl Network {
                     (name, values.collect())
                 });
                 let named: HashMap<String, Vec<f32>> = named.collect();
-                let blocks = (0..)
+                let blocks = (0..named.len())
                     .take_while(|i| named.contains_key(&format!("layer1.{i}.conv1.weight")))
                     .count();
                 builder.tensors = Tensors::Named(named);

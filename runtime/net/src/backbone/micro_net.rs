@@ -4,8 +4,9 @@
 //! Their code doubles the image's pixels, leaves out the last row and column, and begins with a 3×3 convolution of stride 2: every
 //! second pixel it sees is a copy. That is a 2×2 convolution of stride 1 over the image as it is, which is what is here.
 
+use super::inverted::{self, Row};
 use super::{Family, Part, Place, Size, StemKind, TorchNames};
-use crate::layout::{Activation, Kind, Layout, Stage, Stem};
+use crate::layout::{Activation, Kind, Layout, Stem};
 use crate::weights::Values;
 
 pub(super) const FAMILY: Family = Family {
@@ -18,8 +19,7 @@ pub(super) const FAMILY: Family = Family {
     from_torch,
 };
 
-/// Expansion, channels, blocks, stride.
-const STAGES: [[usize; 4]; 7] = [
+const STAGES: [Row; 7] = [
     [1, 16, 1, 1],
     [6, 24, 1, 1],
     [6, 40, 2, 2],
@@ -30,38 +30,12 @@ const STAGES: [[usize; 4]; 7] = [
 ];
 
 fn layout(_: Size) -> Layout {
-    let stages: Vec<Stage> = STAGES
-        .into_iter()
-        .map(|[expand, out, blocks, stride]| Stage {
-            kind: Kind::Squeezed { expand },
-            out,
-            blocks,
-            stride,
-        })
-        .collect();
-    let adaptive = stages.iter().map(|&stage| Stage {
-        kind: Kind::Squeezed { expand: 1 },
-        ..stage
-    });
-    let extension = [1, 3].map(|expand| Stage {
-        kind: Kind::Squeezed { expand },
-        out: 96,
-        blocks: 1,
-        stride: 1,
-    });
-    Layout {
-        stem: Stem {
-            padding: 0,
-            ..Stem::new(24, 2, 1)
-        },
-        activation: Activation::Swish,
-        adaptive: adaptive.collect(),
-        extension: extension.into(),
-        // Before the last reduction.
-        split: 5,
-        stages,
-        tail: Some(136),
-    }
+    let stem = Stem {
+        padding: 0,
+        ..Stem::new(24, 2, 1)
+    };
+    let kind = |expand| Kind::Squeezed { expand };
+    inverted::layout(STAGES, kind, stem, Activation::Swish, 136)
 }
 
 fn torch(part: Part) -> Vec<TorchNames> {

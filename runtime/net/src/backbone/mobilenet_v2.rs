@@ -1,8 +1,9 @@
 //! `MobileNetV2` (Sandler et al. 2018, table 2), tapped behind its 320 channels. For small images the first two strides are left
 //! out, as in chenyaofo/pytorch-cifar-models.
 
+use super::inverted::{self, Row};
 use super::{Family, Part, Place, Size, StemKind, TorchNames};
-use crate::layout::{Activation, Kind, Layout, Stage, Stem};
+use crate::layout::{Activation, Kind, Layout, Stem};
 
 pub(super) const FAMILY: Family = Family {
     base: "MobileNetV2",
@@ -14,8 +15,7 @@ pub(super) const FAMILY: Family = Family {
     from_torch: |_, values| values,
 };
 
-/// Expansion, channels, blocks, stride.
-const STAGES: [[usize; 4]; 7] = [
+const STAGES: [Row; 7] = [
     [1, 16, 1, 1],
     [6, 24, 2, 2],
     [6, 32, 3, 2],
@@ -28,36 +28,20 @@ const TAIL: usize = 1280;
 
 fn layout(size: Size) -> Layout {
     let small = size.stem == StemKind::Cifar;
-    let stages: Vec<Stage> = STAGES
+    let rows = STAGES
         .into_iter()
         .enumerate()
-        .map(|(index, [expand, out, blocks, stride])| Stage {
-            kind: Kind::Inverted { expand },
-            out: channels(out, size.width),
-            blocks,
-            stride: if small && index < 2 { 1 } else { stride },
-        })
-        .collect();
-    let adaptive = stages.iter().map(|&stage| Stage {
-        kind: Kind::Inverted { expand: 1 },
-        ..stage
-    });
-    let extension = [1, 3].map(|expand| Stage {
-        kind: Kind::Inverted { expand },
-        out: channels(320, size.width),
-        blocks: 1,
-        stride: 1,
-    });
-    Layout {
-        stem: Stem::new(channels(32, size.width), 3, if small { 1 } else { 2 }),
-        activation: Activation::Relu6,
-        adaptive: adaptive.collect(),
-        extension: extension.into(),
-        // Before the last reduction.
-        split: 5,
-        stages,
-        tail: Some(channels(TAIL, size.width.max(100))),
-    }
+        .map(|(index, [expand, out, blocks, stride])| {
+            let stride = if small && index < 2 { 1 } else { stride };
+            [expand, channels(out, size.width), blocks, stride]
+        });
+    inverted::layout(
+        rows,
+        |expand| Kind::Inverted { expand },
+        Stem::new(channels(32, size.width), 3, if small { 1 } else { 2 }),
+        Activation::Relu6,
+        channels(TAIL, size.width.max(100)),
+    )
 }
 
 /// The multiple of 8 next to so many percent, and not more than a tenth below.

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::str::FromStr;
 
 use burn::tensor::Device;
@@ -87,6 +88,17 @@ fn cuda() -> Result<Device, BackendError> {
     }
 }
 
+/// As the command line takes it.
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Flex => "flex",
+            Self::Torch => "torch",
+            Self::Cuda => "cuda",
+        })
+    }
+}
+
 impl FromStr for Backend {
     type Err = BackendError;
 
@@ -113,7 +125,9 @@ mod tests {
             ("torch", cfg!(feature = "torch")),
             ("cuda", cfg!(feature = "cuda")),
         ] {
-            let device = name.parse::<Backend>().unwrap().device();
+            let backend = name.parse::<Backend>().unwrap();
+            assert_eq!(backend.to_string(), name);
+            let device = backend.device();
             if !built {
                 let error = device.err().unwrap().to_string();
                 assert!(error.contains(&format!("--features {name}")), "{error}");

@@ -79,7 +79,13 @@ mod tests {
             let largest = values.data.iter().fold(0.0_f32, |most, v| most.max(v.abs()));
             match values.shape.len() {
                 1 if key.ends_with("bias") && key.contains("head") => assert!(largest > 0.0, "{key}"),
-                1 => assert!(values.data.iter().all(|v| *v == 0.0 || *v == 1.0), "{key}"),
+                1 => assert!(
+                    values
+                        .data
+                        .iter()
+                        .all(|v| [0.0_f32, 1.0].map(f32::to_bits).contains(&v.to_bits())),
+                    "{key}"
+                ),
                 _ => {
                     let bound = 1.0 / (fan_in(&values.shape) as f32).sqrt();
                     assert!(

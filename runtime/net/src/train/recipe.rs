@@ -9,8 +9,8 @@ use crate::card::{Variant, is_default};
 use crate::input::InputSpec;
 use crate::layout::Blueprint;
 use crate::network::Network;
+use crate::train::optimisation::Optimisation;
 use crate::train::run::{DataSnafu, TrainError};
-use crate::train::schedule::Decay;
 
 /// Some epochs at one image size: early epochs on smaller images are cheaper by the square of the side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,25 +54,12 @@ pub struct Recipe {
     /// Images of an epoch, drawn anew for each; absent: all. Fewer give more checkpoints.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch_images: Option<usize>,
-    /// Images a step.
-    pub batch_size: usize,
-    /// Peak learning rate of SGD with Nesterov momentum 0.9.
-    pub learning_rate: f64,
-    /// Share of the run during which the rate climbs.
-    pub warm_up: f64,
-    /// How the rate falls after that.
-    #[serde(default)]
-    pub decay: Decay,
-    /// L2 penalty.
-    pub weight_decay: f32,
-    /// Probability mass spread over the wrong classes.
-    pub label_smoothing: f32,
+    /// How it is moved down the loss.
+    #[serde(flatten)]
+    pub optimisation: Optimisation,
     /// What is changed at random in the images.
     #[serde(default)]
     pub augmentation: Augmentation,
-    /// Decay a step of the moving average of the weights, which is what the run gives; absent: the last weights.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub average: Option<f64>,
     /// What is learned from a teacher; absent: all from the labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distillation: Option<Distillation>,
@@ -99,14 +86,12 @@ impl Recipe {
             }],
             input,
             epoch_images: None,
-            batch_size: 128,
-            learning_rate: 0.2,
-            warm_up: 0.2,
-            decay: Decay::Cosine,
-            weight_decay: 5e-4,
-            label_smoothing: 0.1,
+            optimisation: Optimisation {
+                learning_rate: 0.2,
+                average: Some(0.998),
+                ..Optimisation::default()
+            },
             augmentation: Augmentation::default(),
-            average: Some(0.998),
             distillation: None,
             seed: 0,
         }
@@ -139,11 +124,10 @@ impl Recipe {
 
     /// What is wrong with it for so many images, if anything.
     pub(super) fn fault(&self, images: usize) -> Option<String> {
-        let unit = 0.0..1.0;
-        if self.batch_size == 0 || images < self.batch_size {
+        let batch_size = self.optimisation.batch_size;
+        if batch_size == 0 || images < batch_size {
             return Some(format!(
-                "{images} images are fewer than one batch of {}; lower the batch size",
-                self.batch_size
+                "{images} images are fewer than one batch of {batch_size}; lower the batch size"
             ));
         }
         if self
@@ -159,11 +143,8 @@ impl Recipe {
                 "a main block in variant Split sees images of one size only; give one stage".to_owned(),
             );
         }
-        if self.average.is_some_and(|decay| !unit.contains(&decay)) {
-            return Some("the decay of the weights' average is not in 0..1".to_owned());
-        }
-        if !unit.contains(&f64::from(self.label_smoothing)) {
-            return Some("label smoothing is not in 0..1".to_owned());
+        if let Some(reason) = self.optimisation.fault() {
+            return Some(reason);
         }
         if let Some(Distillation {
             temperature,

@@ -65,6 +65,15 @@ pub enum TrainError {
     },
 }
 
+/// Whether two recipes say the same, in whatever order.
+fn same(old: &str, new: &str) -> bool {
+    let read = serde_json::from_str::<serde_json::Value>;
+    read(old)
+        .ok()
+        .zip(read(new).ok())
+        .is_some_and(|(old, new)| old == new)
+}
+
 /// An open run folder.
 #[derive(Debug)]
 pub struct Run {
@@ -86,7 +95,7 @@ impl Run {
             reason: e.to_string(),
         })?;
         match fs::read_to_string(&path) {
-            Ok(old) if old == text => {}
+            Ok(old) if same(&old, &text) => {}
             Ok(_) => return OtherRecipeSnafu { path: folder }.fail(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => run.replace(RECIPE, text.as_bytes())?,
             Err(source) => return Err(TrainError::File { path, source }),

@@ -7,8 +7,8 @@ use std::path::Path;
 use meanet_data::{Images, Shift, Training, split};
 use meanet_method::{ExtensionRule, by_entropy};
 use meanet_net::train::{
-    ExtensionRecipe, HeadRecipe, Lessons, Material, Recipe, Run, Stage, classifier_of, reestimate_norms,
-    retrain, retrain_head, train_classifier,
+    ExtensionRecipe, HeadRecipe, Lessons, Material, Optimisation, Recipe, Run, Stage, classifier_of,
+    reestimate_norms, retrain, retrain_head, train_classifier,
 };
 use meanet_net::{Block, EdgeBlobs, Manifest};
 use safetensors::SafeTensors;
@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use super::answers::{of_classifier, of_edge};
 use crate::experiment::Args;
-use crate::experiment::machine::cpu_seconds;
 use crate::experiment::setup::{Identity, Setup};
+use crate::machine::cpu_seconds;
 
 /// Passes over the images for new statistics of batch norms.
 const NORM_PASSES: usize = 3;
@@ -129,7 +129,7 @@ impl Plan {
             labelled: args.labelled,
             counted,
             epochs: args.epochs,
-            backend: args.backend_name(),
+            backend: args.backend.to_string(),
             seed: setup.seed,
         }
     }
@@ -227,8 +227,11 @@ pub(super) fn adapt(
 pub(in crate::experiment) fn extension_recipe(classes: usize, epochs: usize, seed: u64) -> ExtensionRecipe {
     ExtensionRecipe {
         epochs,
-        batch_size: 64,
-        learning_rate: 0.05,
+        optimisation: Optimisation {
+            batch_size: 64,
+            learning_rate: 0.05,
+            ..Optimisation::default()
+        },
         seed,
         ..ExtensionRecipe::new((0..).take(classes).collect())
     }
@@ -246,7 +249,8 @@ fn everything(
     let (Some(holdout), Some(training)) = (parts.next(), parts.next()) else {
         return Err("failed to share out the images".into());
     };
-    recipe.batch_size = recipe.batch_size.min(training.0.len());
+    let batch_size = &mut recipe.optimisation.batch_size;
+    *batch_size = training.0.len().min(*batch_size);
     let run = Run::open(place, &recipe)?;
     let start = classifier_of(&setup.subject.blobs.main)?;
     let device = setup.backend.device()?;
@@ -261,15 +265,17 @@ fn everything(
 }
 
 /// How the whole main block is trained on.
-pub(in crate::experiment) fn whole_recipe(manifest: &Manifest, epochs: usize, seed: u64) -> Recipe {
+fn whole_recipe(manifest: &Manifest, epochs: usize, seed: u64) -> Recipe {
     Recipe {
         stages: vec![Stage {
             side: manifest.input.height,
             epochs,
         }],
-        batch_size: 64,
-        learning_rate: 0.02,
-        average: None,
+        optimisation: Optimisation {
+            batch_size: 64,
+            learning_rate: 0.02,
+            ..Optimisation::default()
+        },
         seed,
         ..Recipe::new(manifest.backbone, manifest.classes, manifest.input.clone())
     }

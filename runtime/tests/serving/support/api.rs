@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub struct Api {
     twin: Arc<watch::Sender<Value>>,
     statuses: Arc<watch::Sender<Vec<Value>>>,
     revisions: Arc<Mutex<BTreeMap<String, Value>>>,
+    /// Whether reports are taken without an answer.
+    silent: Arc<AtomicBool>,
     pub address: SocketAddr,
 }
 
@@ -30,6 +33,7 @@ impl Api {
             twin: Arc::new(watch::Sender::new(twin(1, None))),
             statuses: Arc::default(),
             revisions: Arc::default(),
+            silent: Arc::default(),
             address: listener.local_addr().unwrap(),
         };
         tokio::spawn(warp::serve(api.routes()).incoming(listener).run());
@@ -57,6 +61,11 @@ impl Api {
             let generation = value["metadata"]["generation"].as_i64().unwrap() + 1;
             *value = twin(generation, Some(name));
         });
+    }
+
+    /// Takes reports from now on without an answer, as a server that dies after it wrote, or with one.
+    pub fn silent(&self, silent: bool) {
+        self.silent.store(silent, Ordering::SeqCst);
     }
 
     /// The first status, of all that were reported, for which this holds.
@@ -87,7 +96,7 @@ impl Api {
             .and(warp::query::<BTreeMap<String, String>>())
             .map(move |query: BTreeMap<String, String>| {
                 if query.contains_key("watch") {
-                    watched.watch()
+                    watched.watch(query.get("resourceVersion"))
                 } else {
                     watched.list()
                 }
@@ -96,7 +105,10 @@ impl Api {
             .and(warp::path!(String / "status"))
             .and(warp::patch())
             .and(warp::body::bytes())
-            .map(move |_: String, body: Bytes| reporting.report(&body));
+            .then(move |_: String, body: Bytes| {
+                let api = reporting.clone();
+                async move { api.report(&body).await }
+            });
         let revision = kind("meanetrevisions")
             .and(warp::path!(String))
             .and(warp::get())
@@ -120,8 +132,13 @@ impl Api {
         .into_response()
     }
 
-    fn watch(&self) -> reply::Response {
-        let events = stream::unfold(self.twin.subscribe(), |mut twin| async {
+    /// What changes after the version that was listed.
+    fn watch(&self, listed: Option<&String>) -> reply::Response {
+        let mut twin = self.twin.subscribe();
+        if twin.borrow()["metadata"]["resourceVersion"].as_str() != listed.map(String::as_str) {
+            twin.mark_changed();
+        }
+        let events = stream::unfold(twin, |mut twin| async {
             twin.changed().await.ok()?;
             let event = json!({"type": "MODIFIED", "object": twin.borrow_and_update().clone()});
             Some((Ok::<_, Infallible>(Bytes::from(format!("{event}\n"))), twin))
@@ -131,10 +148,14 @@ impl Api {
         response
     }
 
-    fn report(&self, body: &[u8]) -> reply::Response {
+    async fn report(&self, body: &[u8]) -> reply::Response {
         let applied: Value = serde_json::from_slice(body).unwrap();
+        let silent = self.silent.load(Ordering::SeqCst);
         self.statuses
             .send_modify(|all| all.push(applied["status"].clone()));
+        if silent {
+            std::future::pending::<()>().await;
+        }
         reply::json(&*self.twin.borrow()).into_response()
     }
 }

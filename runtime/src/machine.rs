@@ -8,7 +8,7 @@ const TICKS: f64 = 100.0;
 
 /// Processor time that this process has used, all threads together, in seconds. Unlike time on the wall it does not grow
 /// where others use the same machine.
-pub(super) fn cpu_seconds() -> Result<f64, Box<dyn Error>> {
+pub(crate) fn cpu_seconds() -> Result<f64, Box<dyn Error>> {
     let stat = fs::read_to_string("/proc/self/stat")?;
     // The second field, the program's name, is in brackets and may hold anything.
     let after = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
@@ -25,12 +25,17 @@ pub(super) fn cpu_seconds() -> Result<f64, Box<dyn Error>> {
 }
 
 /// Most memory that this process has held at once, in bytes.
-pub(super) fn peak_memory() -> Result<u64, Box<dyn Error>> {
+pub(crate) fn peak_memory() -> Result<u64, Box<dyn Error>> {
     memory("VmHWM:")
 }
 
+/// Sets the peak to what is held now.
+pub(crate) fn forget_peak() -> Result<(), Box<dyn Error>> {
+    Ok(fs::write("/proc/self/clear_refs", "5")?)
+}
+
 /// Memory that this process holds, in bytes.
-pub(super) fn memory_held() -> Result<u64, Box<dyn Error>> {
+pub(crate) fn memory_held() -> Result<u64, Box<dyn Error>> {
     memory("VmRSS:")
 }
 

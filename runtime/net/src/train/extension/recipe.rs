@@ -1,0 +1,55 @@
+//! How adaptive and extension block are trained, as it stands in the folder of the run.
+
+use meanet_data::Augmentation;
+use serde::{Deserialize, Serialize};
+
+use crate::card::is_default;
+use crate::layout::Fusion;
+use crate::train::optimisation::Optimisation;
+use crate::train::recipe::Distillation;
+
+/// How adaptive and extension block are trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExtensionRecipe {
+    /// Classes that the extension tells apart, ascending. With all of them it learns from every image, as it has to where it
+    /// is to correct the main block; with the hard ones alone, from images of these, as in the paper.
+    pub outputs: Vec<u32>,
+    /// Passes over the images.
+    pub epochs: usize,
+    /// How they are moved down the loss.
+    #[serde(flatten)]
+    pub optimisation: Optimisation,
+    /// Versions of each image whose main features are computed once and kept: the image itself, and augmented ones.
+    pub views: usize,
+    /// What is changed at random in the augmented ones.
+    #[serde(default)]
+    pub augmentation: Augmentation,
+    /// What is learned from a teacher; absent: all from the labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distillation: Option<Distillation>,
+    /// Whether the extension's logits are added to the main block's; without it the extension answers from scratch.
+    pub adds_to_main: bool,
+    /// How main and adaptive features meet.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub fusion: Fusion,
+    /// Seed of initial weights, order and augmentation.
+    pub seed: u64,
+}
+
+impl ExtensionRecipe {
+    /// Defaults for an extension with these outputs.
+    #[must_use]
+    pub fn new(outputs: Vec<u32>) -> Self {
+        Self {
+            outputs,
+            epochs: 5,
+            optimisation: Optimisation::default(),
+            views: 2,
+            augmentation: Augmentation::default(),
+            distillation: None,
+            adds_to_main: true,
+            fusion: Fusion::Concat,
+            seed: 0,
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! A training of adaptive and extension block in progress.
+
+use std::time::Instant;
+
+use burn::tensor::{Device, Tensor};
+use meanet_data::Shuffle;
+use snafu::ResultExt;
+
+use super::{Examples, ExtensionRecipe};
+use crate::card::{Block, Card};
+use crate::edge::open;
+use crate::extend::Specialist;
+use crate::train::cache::Cache;
+use crate::train::checkpoint::Checkpoint;
+use crate::train::descent::Descent;
+use crate::train::initial::seeded;
+use crate::train::loss::{Label, cross_entropy, divergence, smoothed};
+use crate::train::metrics::{EpochLine, METRICS};
+use crate::train::recipe::seed_of;
+use crate::train::run::{Run, TrainError, WeightsSnafu};
+use crate::train::schedule::Schedule;
+use crate::train::watch::Watch;
+use crate::weights::{apply, digest, encode, tensors_of};
+
+/// A run in progress.
+pub(super) struct Trainer<'a> {
+    recipe: &'a ExtensionRecipe,
+    card: &'a Card,
+    cache: &'a Cache,
+    device: &'a Device,
+    autodiff: Device,
+    descent: Descent<Specialist>,
+    schedule: Schedule,
+    /// Epochs done.
+    pub(super) epoch: usize,
+}
+
+impl<'a> Trainer<'a> {
+    /// Anew, from blobs, or from the run's checkpoint.
+    pub(super) fn begin(
+        recipe: &'a ExtensionRecipe,
+        card: &'a Card,
+        examples: &Examples<'_>,
+        run: Option<&Run>,
+        cache: &'a Cache,
+        device: &'a Device,
+    ) -> Result<Self, TrainError> {
+        let autodiff = device.clone().autodiff();
+        let specialist = Specialist::new(&card.blueprint(), recipe.outputs.len(), &autodiff);
+        let mut specialist = seeded(specialist, recipe.seed)?;
+        let checkpoint = run.map(Checkpoint::read).transpose()?.flatten();
+        let epoch = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.epochs);
+        if let (None, Some((adaptive, extension))) = (&checkpoint, examples.start) {
+            let (_, tensors) = open(adaptive, Block::Adaptive).context(WeightsSnafu)?;
+            apply(&mut specialist.adaptive, "the adaptive block", tensors).context(WeightsSnafu)?;
+            let (_, tensors) = open(extension, Block::Extension).context(WeightsSnafu)?;
+            apply(&mut specialist.extension, "the extension block", tensors).context(WeightsSnafu)?;
+        }
+        if let Some(run) = run {
+            run.keep_lines(METRICS, epoch)?;
+        }
+        let how = &recipe.optimisation;
+        let steps = cache.len() / batch_size(recipe, cache);
+        Ok(Self {
+            recipe,
+            card,
+            cache,
+            device,
+            autodiff,
+            descent: Descent::begin("the extension".to_owned(), specialist, how, checkpoint, steps)?,
+            schedule: how.schedule(),
+            epoch,
+        })
+    }
+
+    pub(super) fn train_epoch(&mut self, holdout: Option<&Cache>) -> Result<EpochLine, TrainError> {
+        let recipe = self.recipe;
+        let started = Instant::now();
+        let count = self.cache.len();
+        let batch_size = batch_size(recipe, self.cache);
+        let steps = count / batch_size;
+        let order = Shuffle::new(seed_of(recipe.seed, self.epoch)).epoch(count);
+        let mut watch = Watch::new(self.epoch + 1, steps, recipe.optimisation.learning_rate);
+        let mut rate = 0.0;
+        for (step, batch) in order.chunks_exact(batch_size).enumerate() {
+            let loss = self.loss(batch);
+            watch.see(step, &loss)?;
+            rate = self
+                .schedule
+                .rate((self.epoch * steps + step) as f64 / (recipe.epochs * steps) as f64);
+            self.descent.step(&loss, rate)?;
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        self.epoch += 1;
+        Ok(EpochLine {
+            epoch: self.epoch,
+            side: self.card.input.height,
+            loss: watch.mean(),
+            learning_rate: rate,
+            holdout_accuracy: holdout.map(|images| self.accuracy(images)).transpose()?,
+            seconds,
+            images_per_second: (steps * batch_size) as f64 / seconds,
+        })
+    }
+
+    fn loss(&self, batch: &[usize]) -> Tensor<1> {
+        let (recipe, cache) = (self.recipe, self.cache);
+        // Each epoch sees another version of an image, so that all are used alike.
+        let view = |image: usize| (self.epoch + image) % cache.views();
+        let cached = cache.batch(batch, view, &self.card.input, self.device);
+        let [images, features] = [cached.images, cached.features].map(Tensor::from_inner);
+        let logits = self.descent.module.forward(images, features) + Tensor::from_inner(cached.added);
+        let labels = batch.iter().map(|&image| match cache.target(image) {
+            Some((output, sure)) => Label::Class(output, sure),
+            None => Label::Other,
+        });
+        let smoothing = recipe.optimisation.label_smoothing;
+        let targets = smoothed(labels, recipe.outputs.len(), smoothing, &self.autodiff);
+        match recipe.distillation.as_ref().zip(cached.taught) {
+            None => cross_entropy(logits, targets),
+            Some((how, teacher)) => {
+                cross_entropy(logits.clone(), targets) * (1.0 - how.share)
+                    + divergence(logits, teacher, how.temperature) * how.share
+            }
+        }
+    }
+
+    /// Share of the images of its classes that it gets right.
+    fn accuracy(&self, images: &Cache) -> Result<f64, TrainError> {
+        let specialist = self.descent.given()?;
+        let all: Vec<usize> = (0..images.len())
+            .filter(|&i| images.target(i).is_some())
+            .collect();
+        let mut right = 0_usize;
+        for batch in all.chunks(256) {
+            let cached = images.batch(batch, |_| 0, &self.card.input, self.device);
+            let logits = specialist.forward(cached.images, cached.features) + cached.added;
+            let found = logits.argmax(1).into_data();
+            let found = found.iter::<i64>().zip(batch);
+            right += found
+                .filter(|(found, image)| images.target(**image).is_some_and(|(t, _)| t as i64 == *found))
+                .count();
+        }
+        Ok(right as f64 / all.len().max(1) as f64)
+    }
+
+    pub(super) fn checkpoint(&self) -> Result<Checkpoint, TrainError> {
+        self.descent.checkpoint(self.epoch)
+    }
+
+    /// Adaptive and extension block over the main block `main`.
+    pub(super) fn blobs(&self, main: &[u8]) -> Result<(Vec<u8>, Vec<u8>), TrainError> {
+        let specialist = self.descent.given()?;
+        let mut card = Card {
+            block: Block::Adaptive,
+            base: Some(digest(main)),
+            adaptive: None,
+            outputs: None,
+            ranges: Vec::new(),
+            ..self.card.clone()
+        };
+        let adaptive = tensors_of(&specialist.adaptive)
+            .and_then(|t| encode(&card, &t))
+            .context(WeightsSnafu)?;
+        card.block = Block::Extension;
+        card.adaptive = Some(digest(&adaptive));
+        card.outputs = Some(self.recipe.outputs.clone());
+        card.adds_to_main = self.recipe.adds_to_main;
+        let extension = tensors_of(&specialist.extension)
+            .and_then(|t| encode(&card, &t))
+            .context(WeightsSnafu)?;
+        Ok((adaptive, extension))
+    }
+}
+
+/// Images of a step: all where there are fewer than the recipe wants.
+fn batch_size(recipe: &ExtensionRecipe, cache: &Cache) -> usize {
+    recipe.optimisation.batch_size.min(cache.len()).max(1)
+}

@@ -1,0 +1,85 @@
+//! `meanet train package`: puts trained blocks into one folder, with a manifest.
+
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use meanet_method::ExtensionRule;
+use meanet_net::evaluate::{by_entropy, outputs};
+use meanet_net::train::Classifier;
+use meanet_net::{Block, CloudNetwork, EdgeNetwork, Manifest, ManifestEvaluation, ModelBlobs, read_card};
+
+use super::calibrate::calibrated;
+use super::extension::{ADAPTIVE, EXTENSION, REPORT, Report};
+use super::{DataArgs, read};
+
+/// See the help of each argument.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    data: DataArgs,
+    /// Run of the main block.
+    #[arg(long)]
+    main: PathBuf,
+    /// Folder of the extension.
+    #[arg(long)]
+    extension: PathBuf,
+    /// Run of the cloud's network.
+    #[arg(long)]
+    cloud: Option<PathBuf>,
+    /// Folder of the model.
+    #[arg(long)]
+    out: PathBuf,
+}
+
+/// Writes the model and prints its digest.
+pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    let main = Classifier::from_run(&args.main)?;
+    let cloud = args.cloud.as_deref().map(Classifier::from_run).transpose()?;
+    let blobs = ModelBlobs {
+        main: main.blob(Block::Main)?,
+        adaptive: blob(&args.extension, ADAPTIVE)?,
+        extension: blob(&args.extension, EXTENSION)?,
+        cloud: cloud.as_ref().map(|c| c.blob(Block::Cloud)).transpose()?,
+    };
+    let parts = read(&args.data, &read_card(&blobs.main)?.input)?;
+    let blobs = calibrated(blobs, &parts.training.0)?;
+    let edge = EdgeNetwork::load(blobs.edge())?;
+    let network = blobs.cloud.as_deref().map(CloudNetwork::load).transpose()?;
+    let report: Report = serde_json::from_slice(&blob(&args.extension, REPORT)?)?;
+    let outputs = outputs(&edge, &report.hard_classes, network.as_ref(), &parts.measure.0)?;
+    let alone = outputs.report(&by_entropy(None, ExtensionRule::Extension))?;
+    let manifest = Manifest {
+        backbone: edge.card().backbone,
+        variant: edge.card().variant,
+        classes: edge.classes(),
+        input: edge.input().clone(),
+        weights: blobs.digests(),
+        cloud_backbone: blobs
+            .cloud
+            .as_deref()
+            .map(read_card)
+            .transpose()?
+            .map(|card| card.backbone),
+        hard_classes: report.hard_classes,
+        evaluation: Some(ManifestEvaluation {
+            samples: alone.samples,
+            accuracy: alone.accuracy,
+            main_accuracy: outputs.main_accuracy(),
+            cloud_accuracy: outputs.cloud_accuracy(),
+        }),
+    };
+    println!("{}", manifest.write(&args.out, &blobs)?);
+    Ok(())
+}
+
+fn blob(folder: &Path, name: &str) -> Result<Vec<u8>, Box<dyn Error>> {
+    let path = folder.join(name);
+    fs::read(&path).map_err(|e| {
+        format!(
+            "failed to read {}: {e}; train the extension first",
+            path.display()
+        )
+        .into()
+    })
+}
