@@ -11,7 +11,7 @@ mod store;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-pub use model::{Backbone, Model, ModelWeights, Variant};
+pub use model::{Backbone, Model, ModelWeights, Precision, Variant};
 pub use placement::{Accelerator, Authorities, Batching, Cloud, Edge, Replicas, Toleration};
 pub use retraining::{Dataset, Gate, Retraining, TrainingJob};
 pub use rollout::Rollout;

@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::deployment::{Backbone, Model, Routing, Variant};
+use crate::deployment::{Backbone, Model, Precision, Routing, Variant};
 
 /// One exact thing that an edge can run. Never changes after it is made; its name is a hash of `model`, `weights`,
 /// `hardClasses` and `routing`.
@@ -69,6 +69,8 @@ pub enum Cause {
     WeightsImported,
     /// `spec.routing` was edited; the weights are the parent's.
     RoutingChanged,
+    /// `spec.model.precision` was edited; the weights are the parent's.
+    PrecisionChanged,
     /// A retraining run made new adaptive and extension blocks and passed the gate.
     Retrained,
 }
@@ -138,6 +140,8 @@ pub struct Content<'a> {
     variant: Variant,
     classes: i32,
     base: &'a str,
+    #[serde(skip_serializing_if = "Precision::is_default")]
+    precision: Precision,
     weights: &'a Weights,
     hard_classes: &'a [i32],
     routing: &'a Routing,
@@ -157,6 +161,7 @@ impl<'a> Content<'a> {
             variant: model.variant,
             classes: model.classes,
             base: &model.weights.digest,
+            precision: model.precision,
             weights,
             hard_classes,
             routing,

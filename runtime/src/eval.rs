@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use meanet_data::{Images, Shift, Shuffle, Source, Test, Training};
+use meanet_net::Precision;
 use tracing::info;
 
 pub mod choose;
@@ -56,13 +57,17 @@ pub struct Args {
     /// Evaluate the first N test images only.
     #[arg(long)]
     limit: Option<usize>,
+    /// What the edge is computed in: float32, or int8 for a model that says which numbers its layers read. For int8, what it costs on
+    /// these images against float32 is said as well.
+    #[arg(long, default_value_t)]
+    precision: Precision,
     #[command(flatten)]
     view: View,
 }
 
 /// Runs the sub-command.
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    let subject = Subject::open(&args.model, args.cloud.as_ref())?;
+    let subject = Subject::open(&args.model, args.cloud.as_ref(), args.precision)?;
     let source = Source::find(args.data.as_deref())?;
     let [height, width] = subject.size();
     let Test(mut images) = source.test(height, width)?;
@@ -88,6 +93,9 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         "{}",
         summary(&args.view.write(&stored, &args.out)?)
     )?;
+    if args.precision == Precision::Int8 {
+        writeln!(io::stdout().lock(), "{}", subject.against_floats(&report)?)?;
+    }
     info!("open {}", args.out.join("report.html").display());
     Ok(())
 }

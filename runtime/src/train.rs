@@ -10,6 +10,7 @@ use meanet_net::train::{Backend, Classifier, Distillation, Teacher};
 use meanet_net::{Block, InputSpec};
 use tracing::{info, warn};
 
+mod calibrate;
 mod classifier;
 mod curves;
 mod extension;
@@ -30,6 +31,8 @@ pub enum Command {
     Extension(extension::Args),
     /// Put trained blocks into one folder, with a manifest.
     Package(package::Args),
+    /// Make a model that can be run in 8 bits of one that cannot: blobs that say which numbers their layers read.
+    Calibrate(calibrate::Args),
     /// Measure memory and speed of training adaptive and extension block against the whole network.
     Measure(measure::Args),
 }
@@ -89,6 +92,7 @@ pub fn run(command: &Command) -> Result<(), Box<dyn Error>> {
         Command::ImportPytorch(args) => import_pytorch::run(args),
         Command::Extension(args) => extension::run(args),
         Command::Package(args) => package::run(args),
+        Command::Calibrate(args) => calibrate::run(args),
         Command::Measure(args) => measure::run(args),
     }
 }

@@ -16,6 +16,45 @@ pub struct Model {
     pub classes: i32,
     /// Weights to begin with. Retraining adds to them; another digest begins anew.
     pub weights: ModelWeights,
+    /// What edges compute in. Edited live, with no download: edges take turns, as for new weights, and plan the blobs they have anew.
+    #[serde(default, skip_serializing_if = "Precision::is_default")]
+    pub precision: Precision,
+}
+
+impl Model {
+    /// Whether both begin with the same weights of the same network, in whatever precision.
+    #[must_use]
+    pub fn begins_as(&self, other: &Self) -> bool {
+        let Self {
+            backbone,
+            variant,
+            classes,
+            weights,
+            precision: _,
+        } = self;
+        (backbone, variant, classes, weights)
+            == (&other.backbone, &other.variant, &other.classes, &other.weights)
+    }
+}
+
+/// What edges compute in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Precision {
+    /// 32-bit floats.
+    #[default]
+    Float32,
+    /// Integers of 8 bits where that is faster, which costs a little accuracy: `meanet eval --precision int8` tells how much. Only for
+    /// models that say which numbers their layers read, as `meanet train package` and `meanet train calibrate` make them; an
+    /// edge refuses others and serves on with what it has.
+    Int8,
+}
+
+impl Precision {
+    /// Whether it is what a model without a word on it has. Names of revisions leave it out then, and stay what they were.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Weights, by digest.

@@ -192,6 +192,14 @@ impl Input {
         }
     }
 
+    /// Lowest and highest number that a pixel of 0..255 becomes.
+    #[must_use]
+    pub fn range(&self) -> [f32; 2] {
+        let ends = self.scale.iter().zip(&self.shift);
+        let ends = ends.flat_map(|(scale, shift)| [*shift, 255.0 * scale + shift]);
+        ends.fold([0.0, 0.0], |[low, high], end| [low.min(end), high.max(end)])
+    }
+
     /// Values of one image.
     #[must_use]
     pub fn values(&self) -> usize {

@@ -1,6 +1,6 @@
 //! Where each value lies: kept for the batch, or in scratch that later values use again.
 
-use crate::kernel::{Home, Place};
+use crate::kernel::{Format, Home, Place};
 use crate::lower::{Clamp, Kind, Lowered, Step};
 use crate::shape::Shape;
 
@@ -23,6 +23,7 @@ pub(crate) fn keep_vectors(lowered: &mut Lowered) {
             }
             let kept = lowered.shapes.len();
             lowered.shapes.push(lowered.shapes[value]);
+            lowered.grids.push(None);
             lowered.runs[segment].outputs[output] = kept;
             lowered.runs[segment].steps.push(Step {
                 kind: Kind::Concat,
@@ -54,8 +55,16 @@ pub(crate) fn lay_out(lowered: &Lowered, lanes: usize, chunk: usize, max_batch: 
     let mut places: Vec<Place> = lowered
         .shapes
         .iter()
+        .zip(&lowered.grids)
         .zip(&borders)
-        .map(|(shape, border)| place(*shape, *border, lanes, chunk))
+        .map(|((shape, grid), border)| {
+            let format = if grid.is_some() {
+                Format::Words
+            } else {
+                Format::Floats
+            };
+            place(*shape, format, *border, lanes, chunk)
+        })
         .collect();
     let mut kept = 0;
     let mut scratch = 0;
@@ -63,9 +72,7 @@ pub(crate) fn lay_out(lowered: &Lowered, lanes: usize, chunk: usize, max_batch: 
         for &output in &run.outputs {
             let place = &mut places[output];
             if place.home == Home::Scratch {
-                let [channels, ..] = [place.channels];
-                *place = kept_place(lowered.shapes[output], borders[output], lanes);
-                place.channels = channels;
+                *place = kept_place(lowered.shapes[output], place.format, borders[output], lanes);
                 place.offset = kept;
                 kept += max_batch * place.image;
             }
@@ -83,7 +90,8 @@ pub(crate) fn lay_out(lowered: &Lowered, lanes: usize, chunk: usize, max_batch: 
 fn borders(lowered: &Lowered) -> Vec<usize> {
     let mut borders = vec![0; lowered.shapes.len()];
     for step in lowered.runs.iter().flat_map(|run| &run.steps) {
-        if let (Kind::Dense(weights) | Kind::Depthwise(weights), [input, ..]) = (&step.kind, &step.inputs[..])
+        if let (Kind::Dense(weights) | Kind::Words(weights) | Kind::Depthwise(weights), [input, ..]) =
+            (&step.kind, &step.inputs[..])
         {
             borders[*input] = weights.padding.max(borders[*input]);
         }
@@ -91,26 +99,29 @@ fn borders(lowered: &Lowered) -> Vec<usize> {
     borders
 }
 
-fn kept_place(shape: Shape, border: usize, lanes: usize) -> Place {
+fn kept_place(shape: Shape, format: Format, border: usize, lanes: usize) -> Place {
     let [channels, height, width] = shape.as_map();
     let row = (width + 2 * border) * lanes;
     // One vector more than needed: planes of a power of two would fall into the same sets of the cache.
     let block = row * (height + 2 * border) + if shape.is_vector() { 0 } else { lanes };
-    Place {
+    let mut place = Place {
         channels,
+        format,
         height,
         width,
         border,
         home: Home::Kept,
         offset: 0,
-        image: (block * channels.div_ceil(lanes)).next_multiple_of(16),
+        image: 0,
         block,
         row,
-    }
+    };
+    place.image = (block * place.blocks(lanes)).next_multiple_of(16);
+    place
 }
 
-fn place(shape: Shape, border: usize, lanes: usize, chunk: usize) -> Place {
-    let mut place = kept_place(shape, border, lanes);
+fn place(shape: Shape, format: Format, border: usize, lanes: usize, chunk: usize) -> Place {
+    let mut place = kept_place(shape, format, border, lanes);
     place.home = Home::Scratch;
     if shape.is_vector() {
         // Side by side, so that a matrix meets all of them at once.

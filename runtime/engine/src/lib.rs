@@ -29,6 +29,9 @@ mod lower;
 mod options;
 mod pack;
 mod plan;
+mod quantise;
+mod ranges;
+mod round;
 mod session;
 mod shape;
 
@@ -38,5 +41,6 @@ pub use graph::{BatchNorm, Conv2d, Graph, Input, Linear, Node, Op, Segment, Segm
 pub use images::Images;
 pub use options::{Isa, Options};
 pub use plan::Plan;
+pub use ranges::{Observer, Ranges};
 pub use session::Session;
 pub use shape::Shape;

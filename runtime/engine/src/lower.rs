@@ -1,7 +1,7 @@
 //! From the graph to the steps that run: batch norms folded, activations and residuals part of the step before them.
 
 use crate::graph::{BatchNorm, Conv2d, Graph, Linear, Op, Shortcut, Source};
-use crate::kernel::{Curve, Fold, Pool};
+use crate::kernel::{Curve, Fold, Grid, Pool};
 use crate::shape::Shape;
 
 /// What a kernel is told; `weight` is `[out, in/groups, rows, columns]`, `bias` is `[out]`.
@@ -26,7 +26,11 @@ pub(crate) enum Kind {
     /// The image of the batch, normalised.
     Image,
     Dense(Weights),
+    /// Dense, on words.
+    Words(Weights),
     Depthwise(Weights),
+    /// Floats to words.
+    Quantise(Grid),
     GlobalAvgPool,
     Pool(Pool),
     Concat,
@@ -58,6 +62,8 @@ pub(crate) struct Run {
 #[derive(Clone, Debug)]
 pub(crate) struct Lowered {
     pub(crate) shapes: Vec<Shape>,
+    /// Of values that are stored as words.
+    pub(crate) grids: Vec<Option<Grid>>,
     pub(crate) runs: Vec<Run>,
 }
 
@@ -131,7 +137,11 @@ pub(crate) fn lower(graph: &Graph, mut shapes: Vec<Shape>) -> Lowered {
         start = segment.end;
     }
     shapes.extend(graph.segments.iter().map(|_| Shape::Map(graph.input.shape)));
-    Lowered { shapes, runs }
+    Lowered {
+        grids: vec![None; shapes.len()],
+        shapes,
+        runs,
+    }
 }
 
 /// Steps so far of one segment, by node; `None` where a later step has taken it in.

@@ -32,7 +32,7 @@ impl Default for Options {
 /// Instruction sets that there are kernels for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Isa {
-    /// 16 floats at a time (`x86_64` with AVX-512F).
+    /// 16 floats at a time (`x86_64` with AVX-512F and AVX-512BW).
     Avx512,
     /// 8 floats at a time (`x86_64` with AVX2 and FMA).
     Avx2,
@@ -51,7 +51,7 @@ impl Isa {
     pub fn is_here(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => is_x86_feature_detected!("avx512f"),
+            Self::Avx512 => is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw"),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             #[cfg(target_arch = "aarch64")]

@@ -101,6 +101,69 @@ impl Packer {
         (groups, frequency)
     }
 
+    /// `[block][lane]`, of which `values` are the first.
+    pub(crate) fn lanes(&mut self, values: &[f32]) -> usize {
+        let start = self.room(values.len().next_multiple_of(self.lanes));
+        self.floats[start..start + values.len()].copy_from_slice(values);
+        start
+    }
+
+    /// As [`Packer::dense`], with slots of two channels: `words` are `[out, channels, area]`.
+    pub(crate) fn word_dense(
+        &mut self,
+        words: &[i16],
+        [channels, area]: [usize; 2],
+        most: usize,
+    ) -> Vec<Group> {
+        let lanes = self.lanes;
+        let out = words.len() / (channels * area);
+        let (blocks, slots) = (out.div_ceil(lanes), channels.div_ceil(2));
+        let size = slots * area * lanes;
+        let start = self.room(blocks * size);
+        let groups = groups(blocks, most, start, size);
+        let word = |out: usize, channel: usize, tap: usize| {
+            let there = channel < channels;
+            let index = (out * channels + channel) * area + tap;
+            if there {
+                words.get(index).copied().unwrap_or(0)
+            } else {
+                0
+            }
+        };
+        for group in &groups {
+            let mut at = group.weights;
+            for block in (0..slots).step_by(lanes) {
+                for tap in 0..area {
+                    for slot in block..slots.min(block + lanes) {
+                        for out in group.first * lanes..(group.first + group.count) * lanes {
+                            self.floats[at] = slot_of(word(out, 2 * slot, tap), word(out, 2 * slot + 1, tap));
+                            at += 1;
+                        }
+                    }
+                }
+            }
+        }
+        groups
+    }
+
+    /// As [`Packer::winograd`], with slots of two channels: `words` are `[frequency, out, channels]`. Also the floats of a frequency.
+    pub(crate) fn word_winograd(
+        &mut self,
+        words: &[i16],
+        [out, channels]: [usize; 2],
+        most: usize,
+    ) -> (Vec<Group>, usize) {
+        let frequency = (channels.div_ceil(2) * out.next_multiple_of(self.lanes)).next_multiple_of(16);
+        let mut groups = Vec::new();
+        for (index, words) in words.chunks_exact(out * channels).enumerate() {
+            let made = self.word_dense(words, [channels, 1], most);
+            if index == 0 {
+                groups = made;
+            }
+        }
+        (groups, frequency)
+    }
+
     /// `[block][row][column][lane]`
     pub(crate) fn depthwise(&mut self, weights: &Weights) -> usize {
         let lanes = self.lanes;
@@ -114,8 +177,14 @@ impl Packer {
     }
 }
 
+/// Two words in the place of a float. Its bits are only ever copied.
+fn slot_of(first: i16, second: i16) -> f32 {
+    let [[a, b], [c, d]] = [first.to_ne_bytes(), second.to_ne_bytes()];
+    f32::from_bits(u32::from_ne_bytes([a, b, c, d]))
+}
+
 /// The 6×6 frequencies of a 3×3 filter: `G g Gᵀ` (Lavin and Gray 2016, §4.3).
-fn frequencies(filter: &[f32]) -> [f32; FREQUENCIES] {
+pub(crate) fn frequencies(filter: &[f32]) -> [f32; FREQUENCIES] {
     const G: [[f64; 3]; 6] = [
         [1.0 / 4.0, 0.0, 0.0],
         [-1.0 / 6.0, -1.0 / 6.0, -1.0 / 6.0],

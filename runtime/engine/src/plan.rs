@@ -6,13 +6,16 @@ use snafu::{OptionExt, ensure};
 use crate::error::{BoundsSnafu, EngineError, MissingIsaSnafu};
 use crate::graph::Graph;
 use crate::kernel::{
-    Cuts, Depthwise, Direct, Fold, Home, Kernels, Memory, Normalise, Place, Pool, Program, Sizes, Task, Walk,
-    Winograd, Work, best_group, step,
+    Cuts, Depthwise, Direct, Fold, Grid, Home, Kernels, Memory, Normalise, Place, Pool, Program, Scaling,
+    Sizes, Task, Walk, Winograd, WordDirect, WordWinograd, Work, best_group, floats, step,
 };
 use crate::layout::{keep_vectors, lay_out};
-use crate::lower::{Kind, Lowered, Step, Weights, lower};
+use crate::lower::{Clamp, Kind, Lowered, Step, Weights, lower};
 use crate::options::{Isa, Options};
 use crate::pack::Packer;
+use crate::quantise::quantise;
+use crate::ranges::Ranges;
+use crate::round::{self, Rounded};
 use crate::session::Session;
 use crate::shape::{Shape, infer};
 
@@ -54,12 +57,26 @@ pub(crate) struct SegmentOutline {
 impl Plan {
     /// Compiles `graph`; refuses what it cannot compute, and says why.
     pub fn compile(graph: &Graph, options: &Options) -> Result<Self, EngineError> {
+        Self::with(graph, None, options)
+    }
+
+    /// Compiles `graph` such that dense convolutions multiply integers of 8 bits: weights rounded for each channel out by itself,
+    /// values to 256 integers for the range they have. Layers without a range are computed in floats. Layers of 8 bits give the same
+    /// bits on all instruction sets.
+    pub fn compile_int8(graph: &Graph, ranges: &Ranges, options: &Options) -> Result<Self, EngineError> {
+        Self::with(graph, Some(ranges), options)
+    }
+
+    fn with(graph: &Graph, ranges: Option<&Ranges>, options: &Options) -> Result<Self, EngineError> {
         within("threads", options.threads.get(), MAX_THREADS)?;
         within("max_batch", options.max_batch, MAX_BATCH)?;
         let isa = options.isa.unwrap_or_else(Isa::best);
         let kernels = Kernels::of(isa).context(MissingIsaSnafu { isa })?;
         let mut lowered = lower(graph, infer(graph)?);
         keep_vectors(&mut lowered);
+        if let Some(ranges) = ranges {
+            quantise(&mut lowered, graph, ranges);
+        }
         let single = lay_out(&lowered, kernels.lanes, 1, options.max_batch);
         let share = options.max_batch.div_ceil(options.threads.get());
         let chunk = (CACHE / single.scratch.max(1)).clamp(1, MAX_CHUNK.min(share));
@@ -70,6 +87,7 @@ impl Plan {
             graph,
             chunk,
             places: &layout.places,
+            grids: &lowered.grids,
             packer: Packer::new(kernels.lanes),
             workspace: 0,
         };
@@ -146,6 +164,7 @@ struct Builder<'a> {
     graph: &'a Graph,
     chunk: usize,
     places: &'a [Place],
+    grids: &'a [Option<Grid>],
     packer: Packer,
     workspace: usize,
 }
@@ -166,6 +185,11 @@ impl Builder<'_> {
                 let residual = step.residual.map(|r| &self.places[r]);
                 self.direct(weights, input, output, residual)
             }
+            Kind::Words(weights) if self.suits_winograd(weights, input, output) => {
+                self.word_winograd(weights, step, input, output)
+            }
+            Kind::Words(weights) => self.word_direct(weights, step, input, output),
+            Kind::Quantise(grid) => Work::Quantise(*grid),
             Kind::Depthwise(weights) => {
                 let offsets = [self.packer.depthwise(weights), self.packer.bias(weights)];
                 let window = [weights.stride, weights.padding];
@@ -218,7 +242,8 @@ impl Builder<'_> {
         } else {
             out
         };
-        let most = best_group(self.kernels, tiles, out, 1).min(most);
+        let menu = floats(self.kernels, 1);
+        let most = best_group(&menu, tiles, out).min(most);
         let (groups, frequency) = self.packer.winograd(weights, input.channels, most);
         let winograd = Winograd {
             groups,
@@ -226,7 +251,7 @@ impl Builder<'_> {
             bias: self.packer.bias(weights),
             zeros: self.packer.zeros(most),
             tiles,
-            cuts: Cuts::new(self.kernels, 1, 1..=tiles),
+            cuts: Cuts::new(&menu, 1..=tiles),
             steps: [step(blocks, tiles, lanes), step(out, tiles, lanes)],
         };
         self.workspace = self.workspace.max(winograd.workspace());
@@ -247,7 +272,8 @@ impl Builder<'_> {
             (Walk::Rows(merged), output.width * merged..=output.width * merged)
         };
         let blocks = output.blocks(self.kernels.lanes);
-        let most = best_group(self.kernels, *widths.end(), blocks, weights.stride);
+        let menu = floats(self.kernels, weights.stride);
+        let most = best_group(&menu, *widths.end(), blocks);
         Work::Direct(Direct {
             walk,
             kernel: weights.kernel,
@@ -255,7 +281,99 @@ impl Builder<'_> {
             padding: weights.padding,
             groups: self.packer.dense(weights, input.channels, most),
             bias: self.packer.bias(weights),
-            cuts: Cuts::new(self.kernels, weights.stride, widths),
+            cuts: Cuts::new(&menu, widths),
+        })
+    }
+
+    /// Packs how sums of `rounded` weights become what `step` puts out.
+    fn scaling(&mut self, weights: &Weights, rounded: &Rounded, step: &Step, output: &Place) -> Scaling {
+        let grid = |value: usize| self.grids[value].map(|grid| f64::from(grid.step));
+        let unit = grid(step.output).unwrap_or(1.0);
+        let pixel = step.inputs.first().and_then(|i| grid(*i)).unwrap_or(1.0);
+        let residual = step.residual.and_then(grid).unwrap_or(1.0);
+        let (mut low, mut high) = (
+            f64::from(step.clamp.low) / unit,
+            f64::from(step.clamp.high) / unit,
+        );
+        if let Some(grid) = self.grids[step.output] {
+            low = low.max(f64::from(grid.low));
+            high = high.min(f64::from(grid.high));
+        }
+        let blocks = output.channels.next_multiple_of(self.kernels.lanes);
+        let mut factors = Vec::new();
+        for of_frequency in rounded.factors.chunks_exact(weights.out) {
+            let start = factors.len();
+            factors.extend(of_frequency.iter().map(|f| (f * pixel / unit) as f32));
+            factors.resize(start + blocks, 0.0);
+        }
+        let bias: Vec<f32> = weights
+            .bias
+            .iter()
+            .map(|b| (f64::from(*b) / unit) as f32)
+            .collect();
+        Scaling {
+            scale: self.packer.lanes(&factors),
+            bias: self.packer.lanes(&bias),
+            factor: (residual / unit) as f32,
+            clamp: Clamp {
+                low: low as f32,
+                high: high as f32,
+            },
+        }
+    }
+
+    fn word_winograd(&mut self, weights: &Weights, step_: &Step, input: &Place, output: &Place) -> Work {
+        let lanes = self.kernels.lanes;
+        let (blocks, out) = (input.blocks(lanes), output.channels.div_ceil(lanes));
+        let per_image = output.height.div_ceil(4) * output.width.div_ceil(4);
+        let tiles = Winograd::tiles(blocks + out, lanes).min(per_image * self.chunk);
+        let threads = self.options.threads.get();
+        // As for floats.
+        let most = if Winograd::shares_channels(per_image, threads) {
+            (out / threads).max(1)
+        } else {
+            out
+        };
+        let menu = self.kernels.words.menu(1);
+        let most = best_group(&menu, tiles, out).min(most);
+        let grid = step_.inputs.first().and_then(|i| self.grids[*i]);
+        let grid = grid.unwrap_or(Grid::new([-1.0, 1.0]));
+        let rounded = round::winograd(weights, input.channels, grid);
+        let shape = [weights.out, input.channels];
+        let (groups, frequency) = self.packer.word_winograd(&rounded.words, shape, most);
+        let winograd = WordWinograd {
+            groups,
+            frequency,
+            scaling: self.scaling(weights, &rounded, step_, output),
+            tiles,
+            cuts: Cuts::new(&menu, 1..=tiles),
+            steps: [step(blocks, tiles, lanes), step(out, tiles, lanes)],
+        };
+        self.workspace = self.workspace.max(winograd.workspace());
+        Work::WordWinograd(winograd)
+    }
+
+    fn word_direct(&mut self, weights: &Weights, step: &Step, input: &Place, output: &Place) -> Work {
+        let residual = step.residual.map(|r| &self.places[r]);
+        let pointwise = weights.kernel == [1, 1] && weights.stride == 1 && weights.padding == 0;
+        let all = || [input, output].into_iter().chain(residual);
+        let whole = pointwise && all().all(|p| p.border == 0);
+        let merged = if whole { merged_rows(output) } else { 1 };
+        let width = output.width * merged;
+        let menu = self.kernels.words.menu(weights.stride);
+        let most = best_group(&menu, width, output.channels.div_ceil(self.kernels.lanes));
+        let rounded = round::direct(weights);
+        let area = weights.kernel[0] * weights.kernel[1];
+        Work::WordDirect(WordDirect {
+            merged,
+            kernel: weights.kernel,
+            stride: weights.stride,
+            padding: weights.padding,
+            groups: self
+                .packer
+                .word_dense(&rounded.words, [input.channels, area], most),
+            scaling: self.scaling(weights, &rounded, step, output),
+            cuts: Cuts::new(&menu, width..=width),
         })
     }
 }
@@ -264,7 +382,7 @@ impl Builder<'_> {
 fn labour(kind: &Kind, input: &Place, output: &Place) -> usize {
     let values = |place: &Place| place.channels * place.height * place.width;
     match kind {
-        Kind::Dense(weights) | Kind::Depthwise(weights) => {
+        Kind::Dense(weights) | Kind::Words(weights) | Kind::Depthwise(weights) => {
             weights.weight.len() * output.height * output.width
         }
         _ => values(input).max(values(output)),

@@ -60,6 +60,10 @@ pub struct Card {
     /// begins as good as the main block and learns only what the main block gets wrong, which a short retraining can do.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub adds_to_main: bool,
+    /// Lowest and highest number that each convolution and linear layer of the block reads, in the order in which they run, on training
+    /// images; see [`crate::calibrate`]. Empty where nobody looked: then there is no 8-bit plan.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ranges: Vec<[f32; 2]>,
 }
 
 /// A name that is neither variant nor fusion.
@@ -118,6 +122,7 @@ impl Card {
             adaptive: None,
             outputs: None,
             adds_to_main: false,
+            ranges: Vec::new(),
         }
     }
 

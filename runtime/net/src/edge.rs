@@ -10,6 +10,7 @@ use crate::batch::{ImageBatch, ImageError};
 use crate::card::Card;
 use crate::input::InputSpec;
 use crate::lower::{Compute, EdgeGraph, LOGITS, PlanError, Runner};
+use crate::precision::Precision;
 use crate::weights::WeightsError;
 use modules::Modules;
 pub(crate) use modules::open;
@@ -120,10 +121,20 @@ impl EdgeNetwork {
     /// Checks that the blobs are what they should be and belong together, plans their network for `compute`, and compares the
     /// plan with the burn modules on a few images. The modules are gone afterwards.
     pub fn load_for(blobs: EdgeBlobs<'_>, compute: Compute) -> Result<Self, WeightsError> {
+        Self::load_as(blobs, Precision::Float32, compute)
+    }
+
+    /// [`Self::load_for`], in a precision. For `Int8` all blobs have to carry ranges, and the plan may be off by
+    /// [`crate::TOLERANCE_INT8`].
+    pub fn load_as(
+        blobs: EdgeBlobs<'_>,
+        precision: Precision,
+        compute: Compute,
+    ) -> Result<Self, WeightsError> {
         let modules = Modules::read(blobs)?;
         let graph = modules.graph()?;
         let costs = cost_of(&graph.graph)?;
-        let runner = modules.plan(&graph, compute)?;
+        let runner = modules.plan(&graph, precision, compute)?;
         Ok(Self {
             card: modules.card,
             outputs: modules.outputs,

@@ -3,6 +3,7 @@
 mod backbone;
 mod batch;
 mod blocks;
+mod calibrate;
 mod card;
 mod cloud;
 mod edge;
@@ -15,6 +16,7 @@ mod lower;
 mod manifest;
 mod network;
 mod norms;
+mod precision;
 mod pytorch;
 pub mod train;
 mod weights;
@@ -22,13 +24,17 @@ mod weights;
 pub use backbone::{Backbone, UnknownBackboneError};
 pub use batch::{ImageBatch, ImageError};
 pub use burn::tensor::Device;
+pub use calibrate::{CALIBRATION_IMAGES, Calibrated, CalibratedBlobs, calibrate};
 pub use card::{Block, Card, UnknownChoiceError, Variant};
 pub use cloud::CloudNetwork;
 pub use edge::{Cost, EdgeBlobs, EdgeCost, EdgeNetwork, InferError, MainPass};
 pub use input::InputSpec;
 pub use layout::{Blueprint, Fusion};
-pub use lower::{CloudGraph, Compute, EdgeGraph, FEATURES, LOGITS, LowerError, PlanError, TOLERANCE};
+pub use lower::{
+    CloudGraph, Compute, EdgeGraph, FEATURES, LOGITS, LowerError, PlanError, TOLERANCE, TOLERANCE_INT8,
+};
 pub use manifest::{BlobDigests, Manifest, ManifestEvaluation, ModelBlobs, ModelError};
 pub use norms::Norms;
+pub use precision::{Precision, UnknownPrecisionError};
 pub use pytorch::StateDict;
 pub use weights::{WeightsError, digest, read_card};

@@ -19,7 +19,7 @@ use crate::input::InputSpec;
 use crate::layout::Activation;
 
 pub(crate) use check::Probes;
-pub use check::TOLERANCE;
+pub use check::{TOLERANCE, TOLERANCE_INT8};
 pub use graphs::{CloudGraph, EdgeGraph, FEATURES, LOGITS};
 pub use runner::Compute;
 pub(crate) use runner::Runner;
@@ -67,6 +67,26 @@ pub enum PlanError {
     NotFinite {
         /// The block.
         block: &'static str,
+    },
+    /// A block does not say what an 8-bit plan rounds by.
+    #[snafu(display(
+        "failed to plan the network in precision Int8: the {block} carries no ranges for its layers, or those of another network; package it again with `meanet train calibrate`, or choose precision Float32"
+    ))]
+    NoRanges {
+        /// The block.
+        block: &'static str,
+    },
+    /// The 8-bit plan is too far from the network.
+    #[snafu(display(
+        "failed to plan the network in precision Int8: the {block} is off by {:.0} % of its answers, and {:.0} % is borne; calibrate it on more images, or choose precision Float32", difference * 100.0, tolerance * 100.0
+    ))]
+    Coarse {
+        /// The block.
+        block: &'static str,
+        /// Root mean square of the differences, by that of the answers.
+        difference: f32,
+        /// What is borne.
+        tolerance: f32,
     },
     /// Plan and network do not compute the same.
     #[snafu(display(

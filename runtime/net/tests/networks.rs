@@ -12,8 +12,8 @@ use meanet_net::train::{
     TrainedExtension, classifier_of, reestimate_norms, retrain, train_classifier, train_extension,
 };
 use meanet_net::{
-    Block, CloudNetwork, Compute, EdgeBlobs, EdgeNetwork, ImageBatch, InputSpec, Manifest, ModelBlobs, Norms,
-    StateDict, Variant, digest, read_card,
+    Block, Calibrated, CloudNetwork, Compute, EdgeBlobs, EdgeNetwork, ImageBatch, InputSpec, Manifest,
+    ModelBlobs, Norms, Precision, StateDict, Variant, calibrate, digest, read_card,
 };
 
 fn input(side: usize) -> InputSpec {
@@ -139,6 +139,58 @@ fn costs_agree_with_the_published_table() {
         rounded(cost.extension.macs, cost.extension.parameters),
         (21.8, 344.0)
     );
+}
+
+#[test]
+fn a_calibrated_model_runs_in_8_bits_and_is_the_same_in_floats() {
+    let folder = tempfile::tempdir().unwrap();
+    let blobs = model(folder.path());
+    let load = |blobs: EdgeBlobs<'_>, precision| EdgeNetwork::load_as(blobs, precision, Compute::default());
+    let error = load(blobs.edge(), Precision::Int8).err().unwrap().to_string();
+    assert!(
+        error.contains("main block carries no ranges") && error.contains("meanet train calibrate"),
+        "{error}"
+    );
+
+    let data = images(24).0;
+    let made = calibrate(blobs.edge(), &data, Calibrated::All).unwrap();
+    let again = calibrate(blobs.edge(), &data, Calibrated::All).unwrap();
+    assert_eq!(made, again, "the same images give the same bytes");
+    let edge = EdgeBlobs {
+        main: &made.main,
+        adaptive: &made.adaptive,
+        extension: &made.extension,
+    };
+    let (floats, coarse) = (
+        load(edge, Precision::Float32).unwrap(),
+        load(edge, Precision::Int8).unwrap(),
+    );
+    let before = load(blobs.edge(), Precision::Float32).unwrap();
+    let batch = ImageBatch::from_bytes(data.height, data.width, data.pixels.clone()).unwrap();
+    let logits = |network: &EdgeNetwork| {
+        let pass = network.main(&batch).unwrap();
+        let all: Vec<usize> = (0..batch.len()).collect();
+        let extended = network.extension(&pass, &batch, &all).unwrap();
+        pass.logits
+            .into_iter()
+            .chain(extended)
+            .flatten()
+            .collect::<Vec<f32>>()
+    };
+    assert_eq!(logits(&floats), logits(&before));
+    let squares = |values: &mut dyn Iterator<Item = f32>| values.map(|v| v * v).sum::<f32>();
+    let (exact, near) = (logits(&floats), logits(&coarse));
+    let off = squares(&mut exact.iter().zip(&near).map(|(a, b)| a - b)) / squares(&mut exact.iter().copied());
+    assert!(off > 0.0 && off.sqrt() < 0.1, "off by {}", off.sqrt());
+
+    // A main block that stays keeps its bytes; without ranges of its own there is no 8-bit plan.
+    let kept = calibrate(blobs.edge(), &data, Calibrated::Retrained).unwrap();
+    assert_eq!(kept.main, blobs.main);
+    assert!(read_card(&kept.extension).unwrap().ranges.len() > 1);
+    let over = calibrate(edge, &data, Calibrated::Retrained).unwrap();
+    assert_eq!(over, made);
+    let none = calibrate(blobs.edge(), &Images::empty(8, 8), Calibrated::All);
+    assert!(none.is_err_and(|e| e.to_string().contains("training images")));
 }
 
 #[test]

@@ -5,12 +5,14 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Instant;
 
 use meanet_data::Images;
-use meanet_method::Outputs;
-use meanet_net::evaluate::outputs_with;
+use meanet_method::{ExtensionRule, Outputs};
+use meanet_net::evaluate::{by_entropy, outputs_with};
 use meanet_net::{
-    Backbone, Block, CloudNetwork, EdgeNetwork, InputSpec, Manifest, ModelBlobs, StateDict, digest, read_card,
+    Backbone, Block, CloudNetwork, Compute, EdgeNetwork, InputSpec, Manifest, ModelBlobs, Precision,
+    StateDict, digest, read_card,
 };
 
 use super::Progress;
@@ -106,10 +108,14 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    /// Opens the model in `folder`; `cloud` takes the place of the model's own.
-    pub(crate) fn open(folder: &Path, cloud: Option<&NetworkFile>) -> Result<Self, Box<dyn Error>> {
+    /// Opens the model in `folder`, its edge in `precision`; `cloud` takes the place of the model's own.
+    pub(crate) fn open(
+        folder: &Path,
+        cloud: Option<&NetworkFile>,
+        precision: Precision,
+    ) -> Result<Self, Box<dyn Error>> {
         let (manifest, digest, blobs) = Manifest::open(folder)?;
-        let edge = EdgeNetwork::load(blobs.edge())?;
+        let edge = EdgeNetwork::load_as(blobs.edge(), precision, Compute::default())?;
         let own = || -> Result<Option<Cloud>, Box<dyn Error>> {
             let Some(blob) = &blobs.cloud else { return Ok(None) };
             Ok(Some(Cloud {
@@ -147,6 +153,35 @@ impl Subject {
             images,
             |done| progress.show(done),
         )?)
+    }
+
+    /// What the edge's precision changes on `images` against 32-bit floats, in words.
+    pub(crate) fn against_floats(&self, images: &Images) -> Result<String, Box<dyn Error>> {
+        let floats = EdgeNetwork::load(self.blobs.edge())?;
+        let run = |edge: &EdgeNetwork| -> Result<(Outputs, f64), Box<dyn Error>> {
+            let began = Instant::now();
+            let outputs = outputs_with(edge, &self.manifest.hard_classes, None, images, |_| {})?;
+            Ok((outputs, began.elapsed().as_secs_f64()))
+        };
+        // The first pass of each warms the caches up for the second.
+        run(&floats)?;
+        run(&self.edge)?;
+        let (exact, exact_seconds) = run(&floats)?;
+        let (coarse, seconds) = run(&self.edge)?;
+        let alone = |outputs: &Outputs| -> Result<f64, Box<dyn Error>> {
+            Ok(outputs
+                .report(&by_entropy(None, ExtensionRule::Extension))?
+                .accuracy)
+        };
+        Ok(format!(
+            "int8 against float32 on {} images: main exit {:.2} % against {:.2} %, edge {:.2} % against {:.2} %, every block on every image {:.2} times as fast",
+            images.len(),
+            100.0 * coarse.main_accuracy(),
+            100.0 * exact.main_accuracy(),
+            100.0 * alone(&coarse)?,
+            100.0 * alone(&exact)?,
+            exact_seconds / seconds
+        ))
     }
 
     /// Runs it over both sets of images. `data` and `words` say where these come from.

@@ -3,8 +3,8 @@
 use std::error::Error;
 
 use meanet_data::{Images, Source, Test, Training};
-use meanet_net::digest;
 use meanet_net::train::Backend;
+use meanet_net::{Precision, digest};
 use serde::Serialize;
 
 use super::Args;
@@ -44,7 +44,7 @@ pub(super) struct Identity {
 
 impl Setup {
     pub(super) fn open(args: &Args) -> Result<Self, Box<dyn Error>> {
-        let subject = Subject::open(&args.model, args.cloud.as_ref())?;
+        let subject = Subject::open(&args.model, args.cloud.as_ref(), Precision::Float32)?;
         let source = Source::find(args.data.as_deref())?;
         let [height, width] = subject.size();
         let Parts {

@@ -12,7 +12,7 @@ use meanet_net::train::{
     Backend, EpochLine, Examples, ExtensionRecipe, Lessons, METRICS, Optimisation, Recipe, Run, Stage,
     classifier_of, train_classifier, train_extension,
 };
-use meanet_net::{Backbone, Block, InputSpec, read_card};
+use meanet_net::{Backbone, Block, InputSpec, Precision, read_card};
 use serde::{Deserialize, Serialize};
 
 use crate::eval::subject::Subject;
@@ -225,7 +225,7 @@ fn whole(backbone: Backbone, classes: usize, input: InputSpec, epochs: usize) ->
 /// The blob of the main block that both begin with.
 fn main_block(args: &Args) -> Result<Vec<u8>, Box<dyn Error>> {
     if let Some(folder) = &args.model {
-        return Ok(Subject::open(folder, None)?.blobs.main);
+        return Ok(Subject::open(folder, None, Precision::Float32)?.blobs.main);
     }
     let backbone = match args.backbone {
         Some(backbone) => backbone,

@@ -9,6 +9,7 @@ use meanet_net::evaluate::{by_entropy, outputs};
 use meanet_net::train::Classifier;
 use meanet_net::{Block, CloudNetwork, EdgeNetwork, Manifest, ManifestEvaluation, ModelBlobs, read_card};
 
+use super::calibrate::calibrated;
 use super::extension::{ADAPTIVE, EXTENSION, REPORT, Report};
 use super::{DataArgs, read};
 
@@ -41,9 +42,10 @@ pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         extension: blob(&args.extension, EXTENSION)?,
         cloud: cloud.as_ref().map(|c| c.blob(Block::Cloud)).transpose()?,
     };
+    let parts = read(&args.data, &read_card(&blobs.main)?.input)?;
+    let blobs = calibrated(blobs, &parts.training.0)?;
     let edge = EdgeNetwork::load(blobs.edge())?;
     let network = blobs.cloud.as_deref().map(CloudNetwork::load).transpose()?;
-    let parts = read(&args.data, edge.input())?;
     let report: Report = serde_json::from_slice(&blob(&args.extension, REPORT)?)?;
     let outputs = outputs(&edge, &report.hard_classes, network.as_ref(), &parts.measure.0)?;
     let alone = outputs.report(&by_entropy(None, ExtensionRule::Extension))?;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use kube::ResourceExt;
-use meanet_crds::deployment::{Model, Routing};
+use meanet_crds::deployment::{Model, Precision, Routing};
 use meanet_crds::revision::{Cause, Content, Evaluation, Weights};
 use meanet_crds::{MEANetRevision, MEANetRevisionSpec};
 use serde_json::Value;
@@ -115,14 +115,28 @@ impl History {
 
     /// Name of the revision with the weights of `base` and this routing, which is made if there is none.
     pub fn rerouted(&mut self, base: &MEANetRevision, routing: &Routing) -> String {
+        self.derived(base, routing, base.spec.model.precision)
+    }
+
+    /// Name of the revision with the weights of `base`, this routing and this precision, which is made if there is none.
+    pub fn derived(&mut self, base: &MEANetRevision, routing: &Routing, precision: Precision) -> String {
         let spec = &base.spec;
+        let same_precision = spec.model.precision == precision;
         // Accuracy at the edge depends on whose answer counts, and not on when inputs are offloaded.
-        let same_answers =
-            spec.routing.extension_rule == routing.extension_rule && spec.routing.score == routing.score;
+        let same_answers = same_precision
+            && spec.routing.extension_rule == routing.extension_rule
+            && spec.routing.score == routing.score;
         self.ensure(Draft {
-            cause: Cause::RoutingChanged,
+            cause: if same_precision {
+                Cause::RoutingChanged
+            } else {
+                Cause::PrecisionChanged
+            },
             parent: Some(base.name_any()),
-            model: spec.model.clone(),
+            model: Model {
+                precision,
+                ..spec.model.clone()
+            },
             weights: spec.weights.clone(),
             hard_classes: spec.hard_classes.clone(),
             routing: routing.clone(),

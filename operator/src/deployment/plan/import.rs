@@ -59,7 +59,10 @@ pub(super) fn import(observed: &Observed, spec: &Validated, history: &mut Histor
         ),
         look_again: None,
     };
-    if history.newest(|revision| revision.model == spec.model).is_some() {
+    if history
+        .newest(|revision| revision.model.begins_as(&spec.model))
+        .is_some()
+    {
         return import;
     }
     import.wanted = true;

@@ -20,12 +20,13 @@ pub(super) enum Target {
 
 /// The revision that brought the weights in service.
 ///
-/// That is the newest of the spec's model that did not merely change routing: a routing edit may make revisions of older
+/// That is the newest of the spec's model that did not merely change routing or precision: a routing edit may make revisions of older
 /// weights, for nodes that the newer ones have not reached. While a model named anew is still being imported, the weights
 /// of the model before it stay in service.
 pub(super) fn origin(history: &History, spec: &Validated) -> Option<Arc<MEANetRevision>> {
-    let brought = |revision: &MEANetRevisionSpec| revision.cause != Cause::RoutingChanged;
-    let ours = |revision: &MEANetRevisionSpec| revision.model == spec.model;
+    let brought =
+        |revision: &MEANetRevisionSpec| matches!(revision.cause, Cause::WeightsImported | Cause::Retrained);
+    let ours = |revision: &MEANetRevisionSpec| revision.model.begins_as(&spec.model);
     history
         .newest(|revision| ours(revision) && brought(revision))
         .or_else(|| history.newest(ours))
@@ -45,7 +46,13 @@ pub(super) fn target(history: &mut History, spec: &Validated) -> Target {
     let Some(origin) = origin(history, spec) else {
         return Target::None;
     };
-    let name = history.rerouted(&origin, &spec.routing);
+    // While a model named anew is imported, the one before it stays as it is.
+    let precision = if origin.spec.model.begins_as(&spec.model) {
+        spec.model.precision
+    } else {
+        origin.spec.model.precision
+    };
+    let name = history.derived(&origin, &spec.routing, precision);
     history.get(&name).cloned().map_or(Target::None, Target::Revision)
 }
 

@@ -224,7 +224,7 @@ fn judge(
     evaluation: Option<&Evaluation>,
     spec: &Validated,
 ) -> Result<String, Refusal> {
-    if base.spec.model != spec.model {
+    if !base.spec.model.begins_as(&spec.model) {
         let text = "spec.model was changed while the job ran: ask for another run with a new value of the annotation";
         return Err((RetrainingPhase::Rejected, text.to_owned()));
     }

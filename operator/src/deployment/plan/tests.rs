@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use meanet_crds::deployment::{MEANetDeploymentStatus, RetrainingPhase};
 use meanet_crds::naming::ANNOTATION_RETRAIN;
 use meanet_crds::node::{EdgePhase, NodeState};
-use meanet_crds::revision::{Evaluation, Weights};
+use meanet_crds::revision::{Cause, Evaluation, Weights};
 use meanet_crds::{JobReport, MEANetDeployment, MEANetRevision, condition};
 use serde_json::{Value, json};
 

@@ -1,12 +1,14 @@
 //! Runs one network as fast as the engine can, when told to: a peer for benchmarks that interleave several of them.
 //!
 //! ```text
-//! engine_bench [--weights FILE | --network NAME] [--batch 1] [--threads 1] [--isa avx2] [--images FILE] [--plain]
+//! engine_bench [--weights FILE | --network NAME] [--batch 1] [--threads 1] [--isa avx2] [--images FILE] [--plain] [--int8]
 //! ```
 //!
 //! `--weights` is a safetensors file with `PyTorch`'s names of a CIFAR `ResNet`, or of a `MobileNetV2` ×0.5 whose batch norms are folded;
 //! `--network` is `resnet20`, `resnet32`, `resnet56` or `mobilenetv2`, with random weights. `--images` holds images one behind the other,
 //! 3×32×32 bytes each, red plane first; without it they are noise. `--plain` leaves Winograd's convolution out.
+//!
+//! `--int8` computes convolutions in 8 bits, by the ranges that values have for these images.
 //!
 //! Standard output begins with one line of JSON about the plan. Then each line of standard input is answered by one line:
 //!
@@ -24,7 +26,7 @@ use std::io::{self, BufRead, Write};
 use std::num::NonZeroUsize;
 use std::time::Instant;
 
-use meanet_engine::{Images, Options, Plan, Session};
+use meanet_engine::{Images, Observer, Options, Plan, Session};
 
 use networks::Network;
 
@@ -35,6 +37,7 @@ struct Args {
     network: Network,
     options: Options,
     images: Option<String>,
+    int8: bool,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -42,13 +45,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     let batch = args.options.max_batch;
     let (graph, segment) = args.network.graph()?;
     let cost = graph.costs()?[segment.0];
-    let plan = Plan::compile(&graph, &args.options)?;
-    let mut session = plan.session()?;
     let pixels = pixels(args.images.as_deref(), batch)?;
+    let plan = if args.int8 {
+        let mut observer = Observer::new(&graph, &args.options)?;
+        observer.observe(Images::Bytes(&pixels))?;
+        Plan::compile_int8(&graph, &observer.ranges(), &args.options)?
+    } else {
+        Plan::compile(&graph, &args.options)?
+    };
+    let mut session = plan.session()?;
     println!(
         "{}",
         serde_json::json!({
             "isa": format!("{:?}", plan.isa()),
+            "precision": if args.int8 { "int8" } else { "float32" },
             "parameters": cost.parameters,
             "macs": cost.macs,
             "weight_bytes": plan.weight_bytes(),
@@ -92,10 +102,15 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, Box<dyn Error>
             ..Options::default()
         },
         images: None,
+        int8: false,
     };
     while let Some(flag) = words.next() {
         if flag == "--plain" {
             args.options.winograd = false;
+            continue;
+        }
+        if flag == "--int8" {
+            args.int8 = true;
             continue;
         }
         let value = words

@@ -3,6 +3,8 @@ use std::arch::x86_64::*;
 
 use super::simd::Simd;
 use super::table::kernels;
+use super::words::Words;
+use super::words::table::word_kernels;
 
 /// AVX-512F: 32 registers of 16 floats.
 #[derive(Clone, Copy)]
@@ -54,4 +56,76 @@ impl Simd for Avx512 {
     }
 }
 
+impl Words for Avx512 {
+    type W = __m512i;
+    type I = __m512i;
+
+    #[inline(always)]
+    unsafe fn spread(from: *const i16) -> __m512i {
+        // SAFETY: the caller promises the instruction set and two readable words.
+        unsafe { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
+    }
+    #[inline(always)]
+    unsafe fn words(from: *const i16) -> __m512i {
+        // SAFETY: the caller promises the instruction set and 32 readable words.
+        unsafe { _mm512_loadu_si512(from.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn put(to: *mut i16, v: __m512i) {
+        // SAFETY: the caller promises the instruction set and 32 writable words.
+        unsafe { _mm512_storeu_si512(to.cast(), v) }
+    }
+    #[inline(always)]
+    unsafe fn plus(a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: the caller promises the instruction set.
+        unsafe { _mm512_add_epi16(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn minus(a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: the caller promises the instruction set.
+        unsafe { _mm512_sub_epi16(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn zero() -> __m512i {
+        // SAFETY: the caller promises the instruction set.
+        unsafe { _mm512_setzero_si512() }
+    }
+    #[inline(always)]
+    unsafe fn dot(sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: the caller promises the instruction set.
+        unsafe { _mm512_add_epi32(sum, _mm512_madd_epi16(a, b)) }
+    }
+    #[inline(always)]
+    unsafe fn sums(from: *const i32) -> __m512i {
+        // SAFETY: the caller promises the instruction set and 16 readable sums.
+        unsafe { _mm512_loadu_si512(from.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn put_sums(to: *mut i32, v: __m512i) {
+        // SAFETY: the caller promises the instruction set and 16 writable sums.
+        unsafe { _mm512_storeu_si512(to.cast(), v) }
+    }
+    #[inline(always)]
+    unsafe fn floats(v: __m512i) -> __m512 {
+        // SAFETY: the caller promises the instruction set.
+        unsafe { _mm512_cvtepi32_ps(v) }
+    }
+    #[inline(always)]
+    unsafe fn mul(a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the caller promises the instruction set.
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn narrow(to: *mut i16, v: __m512) {
+        // SAFETY: the caller promises the instruction set and 16 writable words.
+        unsafe { _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(v))) }
+    }
+    #[inline(always)]
+    unsafe fn widen(from: *const i16) -> __m512 {
+        // SAFETY: the caller promises the instruction set and 16 readable words.
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(_mm256_loadu_si256(from.cast()))) }
+    }
+}
+
 kernels!(Avx512, registers: 32, feature: "avx512f");
+word_kernels!(Avx512, registers: 32, feature: "avx512f,avx512bw");

@@ -18,37 +18,52 @@ pub(crate) struct Group {
 }
 
 /// Tiles of one width, side by side: where they begin in a row, how many they are, and their kernel.
-pub(crate) type Piece = (usize, usize, TileFn);
+pub(crate) type Piece<F> = (usize, usize, F);
 
-/// How rows are cut into tiles, by width and blocks.
-pub(crate) struct Cuts {
-    narrowest: usize,
-    pieces: Vec<[Vec<Piece>; TILE_BLOCKS]>,
+/// The kernels that rows are cut for: by pixels and blocks, the relative time of a tile for a slot in, and the tile.
+pub(crate) trait Menu<F> {
+    fn tile(&self, pixels: usize, blocks: usize) -> Option<(f32, F)>;
 }
 
-impl Cuts {
-    pub(crate) fn new(kernels: &Kernels, stride: usize, widths: std::ops::RangeInclusive<usize>) -> Self {
+impl<F, M: Fn(usize, usize) -> Option<(f32, F)>> Menu<F> for M {
+    fn tile(&self, pixels: usize, blocks: usize) -> Option<(f32, F)> {
+        self(pixels, blocks)
+    }
+}
+
+/// Tiles of floats for convolutions of a stride.
+pub(crate) fn floats(kernels: &Kernels, stride: usize) -> impl Menu<TileFn> {
+    move |pixels, blocks| (kernels.tile)(pixels, blocks, stride).map(|tile| (time(pixels, blocks), tile))
+}
+
+/// How rows are cut into tiles, by width and blocks.
+pub(crate) struct Cuts<F> {
+    narrowest: usize,
+    pieces: Vec<[Vec<Piece<F>>; TILE_BLOCKS]>,
+}
+
+impl<F> Cuts<F> {
+    pub(crate) fn new(menu: &impl Menu<F>, widths: std::ops::RangeInclusive<usize>) -> Self {
         Self {
             narrowest: *widths.start(),
             pieces: widths
-                .map(|width| std::array::from_fn(|n| cut(kernels, width, n + 1, stride).1))
+                .map(|width| std::array::from_fn(|n| cut(menu, width, n + 1).1))
                 .collect(),
         }
     }
 
-    pub(crate) fn get(&self, width: usize, blocks: usize) -> &[Piece] {
+    pub(crate) fn get(&self, width: usize, blocks: usize) -> &[Piece<F>] {
         &self.pieces[width - self.narrowest][blocks - 1]
     }
 }
 
 /// Relative time of a row of `width` pixels in `blocks` blocks, and the fastest way to cut it. Infinite where no tile is compiled.
-fn cut(kernels: &Kernels, width: usize, blocks: usize, stride: usize) -> (f32, Vec<Piece>) {
+fn cut<F>(menu: &impl Menu<F>, width: usize, blocks: usize) -> (f32, Vec<Piece<F>>) {
+    let times = TILE_WIDTHS.map(|p| menu.tile(p, blocks).map(|(time, _)| (time, p)));
     let mut best: Vec<(f32, usize)> = vec![(0.0, 0)];
     for end in 1..=width {
-        let fits = TILE_WIDTHS
-            .into_iter()
-            .filter(|p| *p <= end && (kernels.tile)(*p, blocks, stride).is_some());
-        let choices = fits.map(|p| (best[end - p].0 + time(p, blocks), p));
+        let fits = times.iter().flatten().filter(|(_, p)| *p <= end);
+        let choices = fits.map(|(time, p)| (best[end - p].0 + time, *p));
         best.push(choices.fold((f32::INFINITY, 1), |a, b| if b.0 < a.0 { b } else { a }));
     }
     let mut widths = Vec::new();
@@ -63,7 +78,10 @@ fn cut(kernels: &Kernels, width: usize, blocks: usize, stride: usize) -> (f32, V
     let mut start = 0;
     for same in widths.chunk_by(|a, b| a == b) {
         let pixels = same[0];
-        pieces.extend((kernels.tile)(pixels, blocks, stride).map(|tile| (start, same.len(), tile)));
+        pieces.extend(
+            menu.tile(pixels, blocks)
+                .map(|(_, tile)| (start, same.len(), tile)),
+        );
         start += pixels * same.len();
     }
     (best[width].0, pieces)
@@ -78,14 +96,14 @@ fn time(pixels: usize, blocks: usize) -> f32 {
 }
 
 /// How many blocks a tile should compute for rows of `width` pixels and `blocks` blocks in all.
-pub(crate) fn best_group(kernels: &Kernels, width: usize, blocks: usize, stride: usize) -> usize {
+pub(crate) fn best_group<F>(menu: &impl Menu<F>, width: usize, blocks: usize) -> usize {
     let total = |n: usize| {
-        let whole = (blocks / n) as f32 * cut(kernels, width, n, stride).0;
+        let whole = (blocks / n) as f32 * cut(menu, width, n).0;
         whole
             + if blocks.is_multiple_of(n) {
                 0.0
             } else {
-                cut(kernels, width, blocks % n, stride).0
+                cut(menu, width, blocks % n).0
             }
     };
     let choices = (1..=TILE_BLOCKS.min(blocks)).map(|n| (total(n), n));
@@ -112,7 +130,7 @@ pub(crate) struct Direct {
     pub(crate) groups: Vec<Group>,
     /// Offset of `[block][LANES]` in the packed weights.
     pub(crate) bias: usize,
-    pub(crate) cuts: Cuts,
+    pub(crate) cuts: Cuts<TileFn>,
 }
 
 impl Direct {

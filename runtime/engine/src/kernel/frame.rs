@@ -15,11 +15,22 @@ pub(crate) enum Home {
     Kept,
 }
 
+/// What the slots of a value hold; a slot has the size of a float.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// A channel each.
+    Floats,
+    /// Two channels each, as 16-bit integers of 8 or 9 significant bits.
+    Words,
+}
+
 /// A value: `[block of channels][border + height + border][border + width + border][lane]` for each image. Lanes behind the last
-/// channel, and the border, are zero. Strides and offset are in floats.
+/// channel, and the border, are zero. Strides and offset are in floats. Of words, a block has twice as many channels, and the half of
+/// the last block that no channel needs is never read into a result.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) channels: usize,
+    pub(crate) format: Format,
     pub(crate) height: usize,
     pub(crate) width: usize,
     pub(crate) border: usize,
@@ -34,8 +45,16 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// Slots of a pixel.
+    pub(crate) fn slots(&self) -> usize {
+        match self.format {
+            Format::Floats => self.channels,
+            Format::Words => self.channels.div_ceil(2),
+        }
+    }
+
     pub(crate) fn blocks(&self, lanes: usize) -> usize {
-        self.channels.div_ceil(lanes)
+        self.slots().div_ceil(lanes)
     }
 
     /// Floats behind which nothing of `images` images lies, from the start of the buffer.

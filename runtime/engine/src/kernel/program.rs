@@ -10,13 +10,16 @@ use crate::lower::Clamp;
 use super::curve::{self, Curve};
 use super::depthwise::Depthwise;
 use super::direct::Direct;
-use super::frame::{Frame, Home, Part, Place, Rows};
+use super::frame::{Format, Frame, Home, Part, Place, Rows};
 use super::memory::Memory;
 use super::plain::{self, Normalise, Pool};
 use super::shares::Shares;
 use super::table::Kernels;
 use super::threads::{Member, Threads};
-use super::winograd::Winograd;
+use super::winograd::{FREQUENCIES, Winograd};
+use super::words::direct::WordDirect;
+use super::words::quantise::Grid;
+use super::words::winograd::WordWinograd;
 
 /// Labour of a part that is worth handing to another thread; some 2 µs.
 const LEAST_LABOUR: usize = 100_000;
@@ -28,6 +31,9 @@ pub(crate) enum Work {
     Normalise(Normalise),
     Direct(Direct),
     Winograd(Winograd),
+    WordDirect(WordDirect),
+    WordWinograd(WordWinograd),
+    Quantise(Grid),
     Depthwise(Depthwise),
     Pool(Pool),
     Concat,
@@ -164,6 +170,9 @@ impl Program {
         {
             return Some("adds a value of another shape");
         }
+        if let Some(fault) = self.format_fault(task, output) {
+            return Some(fault);
+        }
         let (ends, padding, window, groups) = match (&task.work, input) {
             (Work::Normalise(normalise), None) => {
                 let lists = [normalise.scale.len(), normalise.shift.len()];
@@ -199,6 +208,43 @@ impl Program {
                     ([3, 3], 1),
                     &winograd.groups[..],
                 )
+            }
+            (Work::WordDirect(direct), Some(input)) => {
+                let fan_in = input.slots() * direct.kernel[0] * direct.kernel[1];
+                let ends = direct.groups.iter().map(|g| g.weights + g.count * fan_in * lanes);
+                let floats = output.channels.div_ceil(lanes) * lanes;
+                let end = ends.max().unwrap_or_default().max(direct.scaling.scale + floats);
+                (
+                    [end, direct.scaling.bias + floats],
+                    direct.padding,
+                    (direct.kernel, direct.stride),
+                    &direct.groups[..],
+                )
+            }
+            (Work::WordWinograd(winograd), Some(input)) => {
+                if winograd.workspace() > self.sizes.workspace {
+                    return Some("has too small a workspace");
+                }
+                let last = (FREQUENCIES - 1) * winograd.frequency;
+                let ends = winograd
+                    .groups
+                    .iter()
+                    .map(|g| g.weights + last + g.count * input.slots() * lanes);
+                let floats = output.channels.div_ceil(lanes) * lanes;
+                let end = ends.max().unwrap_or_default();
+                (
+                    [
+                        end.max(winograd.scaling.scale + FREQUENCIES * floats),
+                        winograd.scaling.bias + floats,
+                    ],
+                    1,
+                    ([3, 3], 1),
+                    &winograd.groups[..],
+                )
+            }
+            (Work::Quantise(_), Some(input)) => {
+                let shape = |place: &Place| [place.channels, place.height, place.width];
+                return (shape(input) != shape(output)).then_some("changes its shape");
             }
             (Work::Depthwise(depthwise), Some(_)) => (
                 depthwise.ends(blocks, lanes),
@@ -247,7 +293,24 @@ impl Program {
             }
             next += group.count;
         }
+        let blocks = output.channels.div_ceil(lanes);
         (!groups.is_empty() && next != blocks).then_some("has another number of channels than its output")
+    }
+
+    /// Whether a task meets floats where it takes words, or the other way around.
+    fn format_fault(&self, task: &Task, output: &Place) -> Option<&'static str> {
+        let all = |format| task.inputs.iter().all(|p| self.places[*p].format == format);
+        let sound = match &task.work {
+            Work::WordDirect(_) | Work::WordWinograd(_) => all(Format::Words),
+            Work::Quantise(_) => all(Format::Floats) && output.format == Format::Words,
+            _ => {
+                let residual = task.residual.map(|p| self.places[p].format);
+                all(Format::Floats)
+                    && output.format == Format::Floats
+                    && residual.is_none_or(|format| format == Format::Floats)
+            }
+        };
+        (!sound).then_some("meets values in another format than it takes")
     }
 
     pub(crate) fn places(&self) -> &[Place] {
@@ -402,6 +465,9 @@ impl Program {
                 Work::Normalise(normalise) => normalise.run(frame, output, part),
                 Work::Direct(direct) => direct.run(frame, pair(), residual, task.clamp, part),
                 Work::Winograd(winograd) => winograd.run(frame, pair(), residual, task.clamp, part),
+                Work::WordDirect(direct) => direct.run(frame, pair(), residual, part),
+                Work::WordWinograd(winograd) => winograd.run(frame, pair(), residual, part),
+                Work::Quantise(grid) => grid.run(frame, pair(), part),
                 Work::Depthwise(depthwise) => depthwise.run(frame, pair(), residual, task.clamp, part),
                 Work::Pool(pool) => pool.run(frame, pair(), part),
                 Work::Shortcut(shortcut) => shortcut.run(frame, pair(), part),

@@ -4,6 +4,7 @@ use crate::options::Isa;
 
 use super::depthwise::Row;
 use super::tile::Tile;
+use super::words::table::WordKernels;
 
 /// `P` pixels × `N` blocks of a convolution.
 pub(crate) type TileFn = unsafe fn(&Tile);
@@ -31,6 +32,8 @@ pub(crate) struct Kernels {
     pub(crate) row: fn(usize, usize, bool) -> Option<RowFn>,
     pub(crate) gather: GatherFn,
     pub(crate) scatter: ScatterFn,
+    /// The same of words.
+    pub(crate) words: &'static WordKernels,
 }
 
 impl Kernels {
@@ -144,6 +147,7 @@ macro_rules! kernels {
             row: pick_row,
             gather,
             scatter,
+            words: &WORDS,
         };
     };
 }

@@ -8,13 +8,14 @@ use crate::lower::Clamp;
 use super::direct::{Cuts, Group};
 use super::frame::{Frame, Map, Part, Place};
 use super::simd::Simd;
+use super::table::{GatherFn, TileFn};
 use super::tile::Tile;
 
 /// Numbers a tile of 6×6 pixels is turned into.
 pub(crate) const FREQUENCIES: usize = 36;
 /// Side of a tile in, and out.
-const IN: usize = 6;
-const OUT: usize = 4;
+pub(super) const IN: usize = 6;
+pub(super) const OUT: usize = 4;
 /// Fewest tiles that are worth a thread of their own.
 const TILES_PER_THREAD: usize = 8;
 /// Most tiles that go through together.
@@ -33,7 +34,7 @@ pub(crate) struct Winograd {
     pub(crate) zeros: usize,
     /// Tiles that go through together.
     pub(crate) tiles: usize,
-    pub(crate) cuts: Cuts,
+    pub(crate) cuts: Cuts<TileFn>,
     /// Floats from one frequency to the next in the workspace: of pixels, and of their products behind them.
     pub(crate) steps: [usize; 2],
 }
@@ -66,7 +67,7 @@ unsafe fn into_frequencies<V: Simd>([a, b, c, d, e, f]: [V::V; IN]) -> [V::V; IN
 }
 
 #[inline(always)]
-unsafe fn from_frequencies<V: Simd>([a, b, c, d, e, f]: [V::V; IN]) -> [V::V; OUT] {
+pub(super) unsafe fn from_frequencies<V: Simd>([a, b, c, d, e, f]: [V::V; IN]) -> [V::V; OUT] {
     // SAFETY: the caller has the instruction set.
     unsafe {
         let (sum, difference) = (V::add(b, c), V::sub(b, c));
@@ -238,7 +239,7 @@ impl Winograd {
                 let map = frame.map(input, image);
                 for block in 0..blocks {
                     let to = frame.workspace.add((block * self.tiles + index) * lanes);
-                    gather_tile(frame, (map, input), block, [y, x], to, step);
+                    gather_tile(lanes, frame.kernels.gather, (map, input), block, [y, x], to, step);
                 }
             }
             let products = frame.workspace.add(FREQUENCIES * step);
@@ -308,19 +309,20 @@ impl Winograd {
 }
 
 /// Image, row and column of the first pixel of a tile.
-fn position(tile: usize, place: &Place) -> (usize, usize, usize) {
+pub(super) fn position(tile: usize, place: &Place) -> (usize, usize, usize) {
     let across = place.width.div_ceil(OUT);
     let per_image = place.height.div_ceil(OUT) * across;
     let (image, tile) = (tile / per_image, tile % per_image);
     (image, tile / across * OUT, tile % across * OUT)
 }
 
-/// [`gather`] from a map, with zeros for what lies beyond its border.
+/// `gather`, a [`gather`] of floats or words, from a map, with zeros for what lies beyond its border.
 ///
 /// # Safety
-/// `place` is where `map` lies and has a border; `to` is writable for 36 vectors.
-unsafe fn gather_tile(
-    frame: &Frame,
+/// `gather` takes vectors of `lanes` floats; `place` is where `map` lies and has a border; `to` is writable for 36 vectors.
+pub(super) unsafe fn gather_tile(
+    lanes: usize,
+    gather: GatherFn,
     (map, place): (Map, &Place),
     block: usize,
     [y, x]: [usize; 2],
@@ -328,19 +330,18 @@ unsafe fn gather_tile(
     step: usize,
 ) {
     const MOST_LANES: usize = 16;
-    let lanes = frame.kernels.lanes;
     let (rows, columns) = (IN.min(place.height + 2 - y), IN.min(place.width + 2 - x));
     // SAFETY: `rows` and `columns` are those of the tile that lie in the map or its border.
     unsafe {
         let from = map.at_padded(block, y, x, 1, lanes);
         if rows == IN && columns == IN {
-            return (frame.kernels.gather)(from, map.row, to, step);
+            return gather(from, map.row, to, step);
         }
         let mut whole = [0.0_f32; IN * IN * MOST_LANES];
         for row in 0..rows {
             let line = whole.as_mut_ptr().add(row * IN * lanes);
             line.copy_from_nonoverlapping(from.add(row * map.row), columns * lanes);
         }
-        (frame.kernels.gather)(whole.as_ptr(), IN * lanes, to, step);
+        gather(whole.as_ptr(), IN * lanes, to, step);
     }
 }

@@ -12,6 +12,11 @@ thread_local! {
     static COUNT: Cell<usize> = const { Cell::new(0) };
 }
 
+/// Allocations of this thread so far.
+pub fn count() -> usize {
+    COUNT.get()
+}
+
 struct Counting;
 
 // SAFETY: all is passed on to the system's allocator; counting touches a constant-initialised cell of the thread.

@@ -10,6 +10,7 @@
 )]
 
 mod allocations;
+mod int8;
 mod naive;
 mod networks;
 

@@ -1,15 +1,17 @@
 //! From blobs to burn modules, which say what the blocks compute.
 
 use burn::tensor::Device;
-use snafu::ensure;
+use meanet_engine::Ranges;
+use snafu::{OptionExt, ensure};
 
 use super::EdgeBlobs;
 use crate::card::{Block, Card, Variant};
 use crate::extend::{Adaptive, Extension};
 use crate::input::InputSpec;
-use crate::lower::{Compute, EdgeGraph, FEATURES, LOGITS, Probes, Runner};
+use crate::lower::{Compute, EdgeGraph, FEATURES, LOGITS, NoRangesSnafu, PlanError, Probes, Runner};
 use crate::network::Network;
 use crate::norms::Norms;
+use crate::precision::Precision;
 use crate::weights::{BaseSnafu, MetadataSnafu, Tensors, WeightsError, apply, decode, digest};
 
 /// The blocks of an edge network as burn modules, checked.
@@ -17,6 +19,8 @@ pub(super) struct Modules {
     pub(super) card: Card,
     pub(super) outputs: Vec<u32>,
     pub(super) adds_to_main: bool,
+    /// Of the layers of main, adaptive and extension block.
+    ranges: [Vec<[f32; 2]>; 3],
     main: Network,
     adaptive: Adaptive,
     extension: Extension,
@@ -82,6 +86,7 @@ impl Modules {
             extension_tensors,
         )?;
         Ok(Self {
+            ranges: [card.ranges.clone(), adaptive_card.ranges, extension_card.ranges],
             card,
             outputs,
             adds_to_main: extension_card.adds_to_main,
@@ -101,7 +106,12 @@ impl Modules {
     }
 
     /// The plan of `graph`, checked against these modules.
-    pub(super) fn plan(&self, graph: &EdgeGraph, compute: Compute) -> Result<Runner, WeightsError> {
+    pub(super) fn plan(
+        &self,
+        graph: &EdgeGraph,
+        precision: Precision,
+        compute: Compute,
+    ) -> Result<Runner, WeightsError> {
         let probes = Probes::new(&self.card.input);
         let images = probes.tensor(&self.card.input, &Device::flex());
         let features = self.main.features(images.clone());
@@ -114,7 +124,25 @@ impl Modules {
             probes.expect("adaptive block", (graph.adaptive, FEATURES), again)?,
             probes.expect("extension block", (graph.extension, 0), extended)?,
         ];
-        Ok(Runner::new(&graph.graph, compute, &expectations)?)
+        Ok(match precision {
+            Precision::Float32 => Runner::new(&graph.graph, compute, &expectations)?,
+            Precision::Int8 => Runner::int8(&graph.graph, &self.ranges(graph)?, compute, &expectations)?,
+        })
+    }
+
+    /// What the layers of all blocks read.
+    fn ranges(&self, graph: &EdgeGraph) -> Result<Ranges, PlanError> {
+        let blocks = [
+            ("main block", graph.main),
+            ("adaptive block", graph.adaptive),
+            ("extension block", graph.extension),
+        ];
+        for ((block, segment), ranges) in blocks.into_iter().zip(&self.ranges) {
+            let layers = graph.graph.layers(segment).len();
+            ensure!(ranges.len() == layers, NoRangesSnafu { block });
+        }
+        let block = "edge network";
+        Ranges::of_layers(&graph.graph, &self.ranges).context(NoRangesSnafu { block })
     }
 }
 

@@ -5,13 +5,17 @@ use meanet_engine::{Images, SegmentId, Session};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use snafu::{ResultExt, ensure};
+use tracing::debug;
 
 use crate::input::InputSpec;
-use crate::lower::{CompileSnafu, DiffersSnafu, LowerError, NotFiniteSnafu, PlanError, values};
+use crate::lower::{CoarseSnafu, CompileSnafu, DiffersSnafu, LowerError, NotFiniteSnafu, PlanError, values};
 
 /// How far a plan may be off, by the largest number of a block's answers. Winograd's convolution rounds to about 1e-5 of it in a
 /// `ResNet` of 110 layers; a wrong weight is off by far more.
 pub const TOLERANCE: f32 = 1e-3;
+/// How far an 8-bit plan may be off: root mean square of the differences, by that of a block's answers. The images compared on are not
+/// like those that ranges were taken on, which costs most of this; a wrong weight, kernel or range is off by about all of it.
+pub const TOLERANCE_INT8: f32 = 0.4;
 /// Answers smaller than this are compared as if they were this large.
 const LEAST: f32 = 1e-3;
 
@@ -88,22 +92,7 @@ pub(crate) struct Expectation<'a> {
 impl Expectation<'_> {
     /// Runs the segment, whose needs must have been run on the probes, and compares.
     pub(crate) fn check(&self, session: &mut Session) -> Result<(), PlanError> {
-        let block = self.block;
-        let count = self.probes.count;
-        ensure!(
-            self.values.iter().all(|v| v.is_finite()),
-            NotFiniteSnafu { block }
-        );
-        session
-            .run(self.segment, Images::Bytes(&self.probes.pixels), count)
-            .context(CompileSnafu)?;
-        let mut found = vec![0.0; self.values.len()];
-        let each = (self.values.len() / count).max(1);
-        for (row, to) in found.chunks_exact_mut(each).enumerate() {
-            session
-                .read(self.segment, self.output, row, to)
-                .context(CompileSnafu)?;
-        }
+        let (found, block) = (self.run(session)?, self.block);
         let largest = self.values.iter().fold(LEAST, |m, v| m.max(v.abs()));
         let off = found
             .iter()
@@ -129,16 +118,56 @@ impl Expectation<'_> {
         );
         Ok(())
     }
+
+    /// As [`Expectation::check`], for an 8-bit plan.
+    pub(crate) fn check_int8(&self, session: &mut Session) -> Result<(), PlanError> {
+        let (found, block) = (self.run(session)?, self.block);
+        let differences: f32 = found.iter().zip(&self.values).map(|(f, e)| (f - e).powi(2)).sum();
+        let answers: f32 = self.values.iter().map(|e| e.powi(2)).sum();
+        let difference = (differences / answers.max(LEAST * LEAST)).sqrt();
+        debug!(block, difference, "8-bit plan against the network");
+        // Written so that a number that is none is too large.
+        ensure!(
+            difference <= TOLERANCE_INT8,
+            CoarseSnafu {
+                block,
+                difference,
+                tolerance: TOLERANCE_INT8
+            }
+        );
+        Ok(())
+    }
+
+    /// What the segment answers, `[n, …]`.
+    fn run(&self, session: &mut Session) -> Result<Vec<f32>, PlanError> {
+        let block = self.block;
+        let count = self.probes.count;
+        ensure!(
+            self.values.iter().all(|v| v.is_finite()),
+            NotFiniteSnafu { block }
+        );
+        session
+            .run(self.segment, Images::Bytes(&self.probes.pixels), count)
+            .context(CompileSnafu)?;
+        let mut found = vec![0.0; self.values.len()];
+        let each = (self.values.len() / count).max(1);
+        for (row, to) in found.chunks_exact_mut(each).enumerate() {
+            session
+                .read(self.segment, self.output, row, to)
+                .context(CompileSnafu)?;
+        }
+        Ok(found)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use meanet_engine::Op;
+    use meanet_engine::{Observer, Op, Options, Ranges};
 
     use super::*;
     use crate::extend::{Adaptive, Extension};
     use crate::layout::Blueprint;
-    use crate::lower::{Compute, EdgeGraph, FEATURES, LOGITS, Runner};
+    use crate::lower::{CloudGraph, Compute, EdgeGraph, FEATURES, LOGITS, Runner};
     use crate::network::Network;
 
     const INPUT: InputSpec = InputSpec {
@@ -196,6 +225,33 @@ mod tests {
     #[test]
     fn a_plan_of_the_same_network_is_taken() {
         plan(|_| {}).map(|_| ()).unwrap();
+    }
+
+    #[test]
+    fn an_8_bit_plan_by_ranges_of_another_network_is_refused() {
+        let device = Device::flex();
+        device.seed(3);
+        let blueprint = Blueprint::whole("ResNet20".parse().unwrap());
+        let main = Network::main(&blueprint, 10, [INPUT.height, INPUT.width], &device).unwrap();
+        let CloudGraph { graph, network } = CloudGraph::new(&INPUT, &main).unwrap();
+        let probes = Probes::new(&INPUT);
+        let features = main.features(probes.tensor(&INPUT, &device));
+        let logits = main.logits(features);
+        let expectations = [probes.expect("main block", (network, LOGITS), logits).unwrap()];
+        let mut observer = Observer::new(&graph, &Options::default()).unwrap();
+        observer.observe(Images::Bytes(&probes.pixels)).unwrap();
+        let layers = observer.ranges().layers(&graph, network);
+        let plan = |factor: f32| {
+            let ranges = layers.iter().map(|range| range.map(|end| end * factor)).collect();
+            let ranges = Ranges::of_layers(&graph, &[ranges]).unwrap();
+            Runner::int8(&graph, &ranges, Compute::default(), &expectations)
+        };
+        plan(1.0).map(|_| ()).unwrap();
+        let error = plan(0.001).err().unwrap().to_string();
+        assert!(
+            error.contains("main block is off by") && error.contains("Int8"),
+            "{error}"
+        );
     }
 
     #[test]

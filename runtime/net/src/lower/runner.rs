@@ -2,7 +2,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
 use std::thread::available_parallelism;
 
-use meanet_engine::{EngineError, Graph, Options, Plan, Session};
+use meanet_engine::{EngineError, Graph, Options, Plan, Ranges, Session};
 use snafu::ResultExt;
 use tracing::warn;
 
@@ -78,14 +78,27 @@ impl Runner {
         }
     }
 
+    /// Compiles `graph` in 8 bits by `ranges` and checks that it computes about what is expected.
+    pub(crate) fn int8(
+        graph: &Graph,
+        ranges: &Ranges,
+        compute: Compute,
+        expectations: &[Expectation],
+    ) -> Result<Self, PlanError> {
+        let plan = Plan::compile_int8(graph, ranges, &options(compute, true)).context(CompileSnafu)?;
+        let runner = Self::of(plan, compute)?;
+        runner
+            .run(|session| Ok(expectations.iter().try_for_each(|e| e.check_int8(session))))
+            .context(CompileSnafu)??;
+        Ok(runner)
+    }
+
     fn compile(graph: &Graph, compute: Compute, winograd: bool) -> Result<Self, PlanError> {
-        let options = Options {
-            threads: compute.threads,
-            max_batch: compute.max_batch.get().max(PROBES),
-            winograd,
-            ..Options::default()
-        };
-        let plan = Plan::compile(graph, &options).context(CompileSnafu)?;
+        let plan = Plan::compile(graph, &options(compute, winograd)).context(CompileSnafu)?;
+        Self::of(plan, compute)
+    }
+
+    fn of(plan: Plan, compute: Compute) -> Result<Self, PlanError> {
         let session = plan.session().context(CompileSnafu)?;
         Ok(Self {
             plan,
@@ -121,5 +134,15 @@ impl Runner {
             idle().push(session);
         }
         result
+    }
+}
+
+/// Plans take the probes at once, whatever the batches asked for.
+fn options(compute: Compute, winograd: bool) -> Options {
+    Options {
+        threads: compute.threads,
+        max_batch: compute.max_batch.get().max(PROBES),
+        winograd,
+        ..Options::default()
     }
 }

@@ -66,7 +66,9 @@ pub fn reestimate_norms(
             reason: format!("{} images have no statistics; give a few hundred", images.len()),
         });
     }
-    let (card, tensors) = open(main, Block::Main).context(WeightsSnafu)?;
+    let (mut card, tensors) = open(main, Block::Main).context(WeightsSnafu)?;
+    // They are of other statistics.
+    card.ranges.clear();
     // Batch norms take note of what they see on the device that training has.
     let autodiff = device.clone().autodiff();
     let mut network = main_block(&card, &autodiff)?;

@@ -6,6 +6,7 @@ use meanet_method::{Difference, Outputs, Routing};
 use snafu::{ResultExt, ensure};
 use tracing::info;
 
+use crate::calibrate::{Calibrated, calibrate};
 use crate::edge::{EdgeBlobs, EdgeNetwork};
 use crate::evaluate::{Report, outputs};
 use crate::norms::Norms;
@@ -13,6 +14,7 @@ use crate::train::adapt::{answers, reestimate_norms};
 use crate::train::extension::{Examples, ExtensionRecipe, TrainedExtension, train_extension};
 use crate::train::run::{DataSnafu, TrainError, WeightsSnafu};
 use crate::train::select::select_by_gain;
+use crate::weights::read_card;
 
 /// Fewer images than this cannot be shared out between training, selection and judgement.
 const FEWEST: usize = 20;
@@ -131,7 +133,19 @@ pub fn retrain(
         start: (network.outputs() == recipe.outputs).then_some((service.adaptive, service.extension)),
         ..Examples::of(&training)
     };
-    let candidate = train_extension(recipe, service.main, &examples, None, device)?;
+    let mut candidate = train_extension(recipe, service.main, &examples, None, device)?;
+    let blobs = EdgeBlobs {
+        main: service.main,
+        adaptive: &candidate.adaptive,
+        extension: &candidate.extension,
+    };
+    // A model that can be run in 8 bits stays one.
+    let card = read_card(service.main).context(WeightsSnafu)?;
+    if !card.ranges.is_empty() {
+        let calibrated = calibrate(blobs, &training.0, Calibrated::Retrained).context(WeightsSnafu)?;
+        candidate.adaptive = calibrated.adaptive;
+        candidate.extension = calibrated.extension;
+    }
     let trained = EdgeNetwork::load(EdgeBlobs {
         main: service.main,
         adaptive: &candidate.adaptive,

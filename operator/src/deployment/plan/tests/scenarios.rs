@@ -94,6 +94,34 @@ fn routing_reaches_every_node_at_once_and_back_again_makes_nothing_new() {
 }
 
 #[test]
+fn another_precision_goes_node_by_node_on_the_same_weights_and_back() {
+    let mut world = World::running(&["a", "b"]);
+    let first = world.wants("a");
+    world.patch(&json!({"model": {"precision": "Int8"}}));
+    let plan = world.step();
+    let draft = &plan.drafts[0].spec;
+    assert_eq!((plan.drafts.len(), draft.cause), (1, Cause::PrecisionChanged));
+    assert_eq!(
+        (draft.parent.clone(), draft.evaluation.clone()),
+        (first.clone(), None)
+    );
+    assert_eq!(draft.weights, world.observed.revisions[0].spec.weights);
+    assert_eq!(
+        (world.wants("a"), world.wants("b")),
+        (plan.target.clone(), first.clone())
+    );
+    world.live("a");
+    world.step();
+    assert_eq!(world.wants("b"), plan.target);
+    world.settle();
+    // What is retrained meanwhile is run in the same precision.
+    assert_eq!(world.step().target, plan.target);
+    world.patch(&json!({"model": {"precision": null}}));
+    let plan = world.step();
+    assert_eq!((plan.target, plan.drafts.len()), (first, 0));
+}
+
+#[test]
 fn new_weights_go_node_by_node_in_order() {
     let mut world = World::running(&["a", "b", "c"]);
     let old = world.wants("a");

@@ -158,6 +158,7 @@ impl<'a> Trainer<'a> {
             base: Some(digest(main)),
             adaptive: None,
             outputs: None,
+            ranges: Vec::new(),
             ..self.card.clone()
         };
         let mut tensors = tensors_of(&specialist.adaptive).context(WeightsSnafu)?;
