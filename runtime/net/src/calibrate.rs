@@ -9,6 +9,7 @@ use snafu::{ResultExt, ensure};
 use crate::card::{Block, Card};
 use crate::edge::{EdgeBlobs, open};
 use crate::lower::{CompileSnafu, EdgeGraph};
+use crate::norms::Norms;
 use crate::weights::{BaseSnafu, WeightsError, digest, encode};
 
 /// Images that ranges are taken on at most; more change them by less than a step of rounding.
@@ -81,8 +82,14 @@ pub fn calibrate(
         Calibrated::Retrained => blobs.main.to_vec(),
     };
     let base = Some(digest(&main_blob));
+    let norms = Norms::of(blobs.adaptive)?;
     let adaptive_card = Card {
         ranges: of(graph.adaptive),
+        main_ranges: if norms.is_empty() {
+            Vec::new()
+        } else {
+            of(graph.main)
+        },
         base: base.clone(),
         ..adaptive.0
     };

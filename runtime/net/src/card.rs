@@ -64,6 +64,9 @@ pub struct Card {
     /// images; see [`crate::calibrate`]. Empty where nobody looked: then there is no 8-bit plan.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ranges: Vec<[f32; 2]>,
+    /// The same of the main block's layers, where its batch norms have the statistics that come in this adaptive block's blob.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub main_ranges: Vec<[f32; 2]>,
 }
 
 /// A name that is neither variant nor fusion.
@@ -123,6 +126,7 @@ impl Card {
             outputs: None,
             adds_to_main: false,
             ranges: Vec::new(),
+            main_ranges: Vec::new(),
         }
     }
 

@@ -12,8 +12,7 @@ use crate::weights::{KeySnafu, Tensors, WeightsError, encode};
 const MAIN: &str = "main.";
 const NETWORK: &str = "the main block's batch norms";
 
-/// Running means and variances of a main block's batch norms, by its own keys; none of those it has are replaced where this is
-/// empty.
+/// Running means and variances of a main block's batch norms, by its own keys.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Norms(Tensors);
 
@@ -22,6 +21,12 @@ impl Norms {
     pub fn of(adaptive: &[u8]) -> Result<Self, WeightsError> {
         let (_, mut tensors) = open(adaptive, Block::Adaptive)?;
         Ok(Self::take(&mut tensors))
+    }
+
+    /// Whether the main block keeps its own.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The statistics among the tensors of a main block.

@@ -57,7 +57,9 @@ impl Modules {
         );
         let outputs = outputs(&extension_card)?;
         let size = [card.input.height, card.input.width];
-        Norms::take(&mut adaptive_tensors).set(&mut main_tensors)?;
+        let norms = Norms::take(&mut adaptive_tensors);
+        let has_norms = !norms.is_empty();
+        norms.set(&mut main_tensors)?;
         let mut main = Network::main(&card.blueprint(), card.classes, size, &device)
             .or_else(|reason| MetadataSnafu { reason }.fail())?;
         apply(&mut main, &format!("{} main block", card.backbone), main_tensors)?;
@@ -85,8 +87,13 @@ impl Modules {
             &format!("{} extension block", card.backbone),
             extension_tensors,
         )?;
+        let of_main = if has_norms {
+            adaptive_card.main_ranges
+        } else {
+            card.ranges.clone()
+        };
         Ok(Self {
-            ranges: [card.ranges.clone(), adaptive_card.ranges, extension_card.ranges],
+            ranges: [of_main, adaptive_card.ranges, extension_card.ranges],
             card,
             outputs,
             adds_to_main: extension_card.adds_to_main,
