@@ -22,9 +22,6 @@ pub(crate) struct ConvNorm {
     pub(crate) norm: BatchNorm,
     #[module(skip)]
     pub(crate) then: Activation,
-    /// Whether training computes it again for its gradients, where the backend can, and keeps less until then.
-    #[module(skip)]
-    pub(crate) again: bool,
 }
 
 impl ConvNorm {
@@ -33,13 +30,7 @@ impl ConvNorm {
             conv: convolution(plan, false, device),
             norm: BatchNormConfig::new(plan.channels[1]).init(device),
             then: plan.then,
-            again: false,
         }
-    }
-
-    /// The same, computed again for its gradients.
-    pub(crate) fn again(self) -> Self {
-        Self { again: true, ..self }
     }
 
     /// `[n, in, h, w]` → `[n, out, h/stride, w/stride]`
@@ -120,17 +111,6 @@ impl Residual {
             },
             identity: parts.way == Way::Input,
             then: parts.then,
-        }
-    }
-
-    /// The same, computed again for its gradients.
-    pub(crate) fn again(self) -> Self {
-        Self {
-            first: self.first.map(ConvNorm::again),
-            second: self.second.again(),
-            third: self.third.map(ConvNorm::again),
-            shortcut: self.shortcut.map(ConvNorm::again),
-            ..self
         }
     }
 

@@ -24,12 +24,10 @@ pub(crate) struct Adaptive {
 impl Adaptive {
     pub(crate) fn new(blueprint: &Blueprint, device: &Device) -> Self {
         let layout = blueprint.backbone.layout();
-        let blocks = row(&blueprint.adaptive(&layout), layout.stem.out, device);
-        // Its maps are by far the largest of what is retrained, and its convolutions are few.
         Self {
-            stem: ConvNorm::new(&layout.stem.conv(layout.activation), device).again(),
+            stem: ConvNorm::new(&layout.stem.conv(layout.activation), device),
             pool: layout.stem.pool.then(stem_pool),
-            blocks: blocks.into_iter().map(Residual::again).collect(),
+            blocks: row(&blueprint.adaptive(&layout), layout.stem.out, device),
         }
     }
 

@@ -30,8 +30,6 @@ pub struct How {
     epsilon: f64,
     /// Whether negative results become zero.
     relu: bool,
-    /// Whether it is computed again for its gradients, so that nothing but the inputs is kept until then.
-    again: bool,
 }
 
 /// Operations that only a backend's own code does well.
@@ -116,52 +114,32 @@ struct Kept<const N: usize> {
     /// Input, weight, gamma, beta and, if it is there, what is added. Nobody may change them in place meanwhile, which burn knows
     /// by their storage.
     inputs: [TchTensor; N],
-    /// With `LibTorch`'s record of it, unless it is to be computed again.
-    result: Option<TchTensor>,
-    how: How,
+    /// With `LibTorch`'s record of how it came about.
+    result: TchTensor,
 }
 
 impl<const N: usize> Kept<N> {
     /// Computes it, and gives the result, mean and variance besides.
     fn new(inputs: [TchTensor; N], how: How) -> (Self, (TchTensor, TchTensor, TchTensor)) {
-        let mut kept = Self {
-            inputs: inputs.map(|input| TchTensor {
-                tensor: input.tensor.detach().set_requires_grad(true),
-                storage: input.storage,
-            }),
-            result: None,
-            how,
-        };
-        if how.again {
-            let given = tch::no_grad(|| kept.compute().map_to(TchTensor::new));
-            return (kept, given);
-        }
-        let (result, mean, variance) = kept.compute().map_to(TchTensor::new);
+        let inputs = inputs.map(|input| TchTensor {
+            tensor: input.tensor.detach().set_requires_grad(true),
+            storage: input.storage,
+        });
+        let four = [0, 1, 2, 3].map(|place: usize| &inputs[place].tensor);
+        let way = inputs.get(4).map(|way| &way.tensor);
+        let (result, mean, variance) = compute(four, way, how).map_to(TchTensor::new);
         let mut given = TchTensor::new(result.tensor.detach());
         if how.relu {
             // Such a result tells the gradient where it was positive; any other may be changed in place.
             given.storage = result.storage.clone();
         }
-        kept.result = Some(result);
-        (kept, (given, mean, variance))
-    }
-
-    fn compute(&self) -> Computed {
-        let inputs = [0, 1, 2, 3].map(|place: usize| &self.inputs[place].tensor);
-        compute(inputs, self.inputs.get(4).map(|way| &way.tensor), self.how)
+        (Self { inputs, result }, (given, mean, variance))
     }
 
     /// Gradients of the `wanted` inputs.
     fn gradients(self, gradient: &TchTensor, wanted: [bool; N]) -> Vec<TchTensor> {
-        let result = match &self.result {
-            Some(result) => result.tensor.shallow_clone(),
-            None => {
-                let [result, ..] = self.compute().0;
-                result
-            }
-        };
         // A record begins with a number, and the gradient of this one by the result is the gradient that came.
-        let number = result.reshape(-1).dot(&gradient.tensor.reshape(-1));
+        let number = self.result.tensor.reshape(-1).dot(&gradient.tensor.reshape(-1));
         let inputs: Vec<&Native> = self
             .inputs
             .iter()
@@ -256,7 +234,6 @@ pub(super) fn trained(
         groups: conv.groups as i64,
         epsilon: norm.epsilon,
         relu: then == Activation::Relu,
-        again: block.again,
     };
     let x = x.clone().into_dispatch();
     let weight = conv.weight.val().into_dispatch();
@@ -296,9 +273,9 @@ mod tests {
         }
     }
 
-    /// Result, gradients by input, weight, gamma, beta and way, and the running statistics, of two steps: of the operation here,
-    /// computed again for its gradients or not, or of burn's.
-    fn found(plan: &Conv, joined: bool, native: Option<bool>) -> Vec<(&'static str, Vec<f32>)> {
+    /// Result, gradients by input, weight, gamma, beta and way, and the running statistics, of two steps: of the operation here
+    /// or of burn's.
+    fn found(plan: &Conv, joined: bool, native: bool) -> Vec<(&'static str, Vec<f32>)> {
         let device = Device::libtorch().autodiff();
         let numbers =
             |count: usize, by: f32| -> Vec<f32> { (0..count).map(|i| (i as f32 * by).sin()).collect() };
@@ -309,7 +286,6 @@ mod tests {
         let groups = if plan.depthwise { inputs } else { 1 };
         let weight = [out, inputs / groups, plan.kernel, plan.kernel];
         let mut block = ConvNorm::new(plan, &device);
-        block.again = native == Some(true);
         block.conv.weight =
             burn::module::Param::from_tensor(shape(numbers(weight.iter().product(), 1.7), weight));
         let x = shape(numbers(3 * inputs * 64, 0.37), [3, inputs, 8, 8]).require_grad();
@@ -318,7 +294,7 @@ mod tests {
         let added = joined.then_some(&way);
         let mut last = Vec::new();
         for _ in 0..2 {
-            let result = if native.is_some() {
+            let result = if native {
                 trained(&block, &x, added, plan.then).unwrap()
             } else {
                 let sum = block.norm.forward(block.conv.forward(x.clone()));
@@ -363,13 +339,10 @@ mod tests {
             plan([4, 4], 1, true, Activation::Relu),
         ] {
             for joined in [false, true] {
-                let wanted = found(&plan, joined, None);
-                for again in [false, true] {
-                    let found = found(&plan, joined, Some(again));
-                    assert_eq!(found.len(), wanted.len());
-                    for ((name, found), (_, wanted)) in found.iter().zip(&wanted) {
-                        close(name, found, wanted);
-                    }
+                let (found, wanted) = (found(&plan, joined, true), found(&plan, joined, false));
+                assert_eq!(found.len(), wanted.len());
+                for ((name, found), (_, wanted)) in found.iter().zip(&wanted) {
+                    close(name, found, wanted);
                 }
             }
         }
