@@ -199,7 +199,8 @@ impl Program {
                     .groups
                     .iter()
                     .map(|g| g.weights + last + g.count * input.channels * lanes);
-                let zeros = winograd.zeros + super::table::TILE_BLOCKS * lanes;
+                let widest = winograd.groups.iter().map(|g| g.count).max();
+                let zeros = winograd.zeros + widest.unwrap_or_default() * lanes;
                 let end = ends.max().unwrap_or_default().max(zeros);
                 (
                     [end, winograd.bias + blocks * lanes],
