@@ -9,7 +9,7 @@ use crate::lower::Clamp;
 
 use super::curve::{self, Curve};
 use super::depthwise::Depthwise;
-use super::direct::Direct;
+use super::direct::{Direct, Group};
 use super::frame::{Format, Frame, Home, Part, Place, Rows};
 use super::memory::Memory;
 use super::plain::{self, Normalise, Pool};
@@ -25,6 +25,9 @@ use super::words::winograd::WordWinograd;
 const LEAST_LABOUR: usize = 100_000;
 /// Parts a task is cut into for each thread at most.
 const PARTS_PER_THREAD: usize = 2;
+
+/// Ends of what a layer reads of the packed weights, its padding, its kernel and stride, and its groups.
+type Reads<'a> = ([usize; 2], usize, ([usize; 2], usize), &'a [Group]);
 
 /// What a task does.
 pub(crate) enum Work {
@@ -209,38 +212,11 @@ impl Program {
                     &winograd.groups[..],
                 )
             }
-            (Work::WordDirect(direct), Some(input)) => {
-                let fan_in = input.slots() * direct.kernel[0] * direct.kernel[1];
-                let ends = direct.groups.iter().map(|g| g.weights + g.count * fan_in * lanes);
-                let floats = output.channels.div_ceil(lanes) * lanes;
-                let end = ends.max().unwrap_or_default().max(direct.scaling.scale + floats);
-                (
-                    [end, direct.scaling.bias + floats],
-                    direct.padding,
-                    (direct.kernel, direct.stride),
-                    &direct.groups[..],
-                )
-            }
-            (Work::WordWinograd(winograd), Some(input)) => {
-                if winograd.workspace() > self.sizes.workspace {
-                    return Some("has too small a workspace");
+            (Work::WordDirect(_) | Work::WordWinograd(_), Some(input)) => {
+                match self.word_reads(task, input, output) {
+                    Ok(reads) => reads,
+                    Err(reason) => return Some(reason),
                 }
-                let last = (FREQUENCIES - 1) * winograd.frequency;
-                let ends = winograd
-                    .groups
-                    .iter()
-                    .map(|g| g.weights + last + g.count * input.slots() * lanes);
-                let floats = output.channels.div_ceil(lanes) * lanes;
-                let end = ends.max().unwrap_or_default();
-                (
-                    [
-                        end.max(winograd.scaling.scale + FREQUENCIES * floats),
-                        winograd.scaling.bias + floats,
-                    ],
-                    1,
-                    ([3, 3], 1),
-                    &winograd.groups[..],
-                )
             }
             (Work::Quantise(_), Some(input)) => {
                 let shape = |place: &Place| [place.channels, place.height, place.width];
@@ -295,6 +271,52 @@ impl Program {
         }
         let blocks = output.channels.div_ceil(lanes);
         (!groups.is_empty() && next != blocks).then_some("has another number of channels than its output")
+    }
+
+    /// What a layer of words reads: ends of its weights, padding, kernel and stride, groups.
+    fn word_reads<'a>(
+        &self,
+        task: &'a Task,
+        input: &Place,
+        output: &Place,
+    ) -> Result<Reads<'a>, &'static str> {
+        let lanes = self.kernels.lanes;
+        match &task.work {
+            Work::WordDirect(direct) => {
+                let fan_in = input.slots() * direct.kernel[0] * direct.kernel[1];
+                let ends = direct.groups.iter().map(|g| g.weights + g.count * fan_in * lanes);
+                let floats = output.channels.div_ceil(lanes) * lanes;
+                let end = ends.max().unwrap_or_default().max(direct.scaling.scale + floats);
+                Ok((
+                    [end, direct.scaling.bias + floats],
+                    direct.padding,
+                    (direct.kernel, direct.stride),
+                    &direct.groups[..],
+                ))
+            }
+            Work::WordWinograd(winograd) => {
+                if winograd.workspace() > self.sizes.workspace {
+                    return Err("has too small a workspace");
+                }
+                let last = (FREQUENCIES - 1) * winograd.frequency;
+                let ends = winograd
+                    .groups
+                    .iter()
+                    .map(|g| g.weights + last + g.count * input.slots() * lanes);
+                let floats = output.channels.div_ceil(lanes) * lanes;
+                let end = ends.max().unwrap_or_default();
+                Ok((
+                    [
+                        end.max(winograd.scaling.scale + FREQUENCIES * floats),
+                        winograd.scaling.bias + floats,
+                    ],
+                    1,
+                    ([3, 3], 1),
+                    &winograd.groups[..],
+                ))
+            }
+            _ => Err("is no layer of words"),
+        }
     }
 
     /// Whether a task meets floats where it takes words, or the other way around.

@@ -114,9 +114,8 @@ fn another_precision_goes_node_by_node_on_the_same_weights_and_back() {
     world.step();
     assert_eq!(world.wants("b"), plan.target);
     world.settle();
-    // What is retrained meanwhile is run in the same precision.
     assert_eq!(world.step().target, plan.target);
-    world.patch(&json!({"model": {"precision": null}}));
+    world.patch(&json!({"model": {"precision": "Float32"}}));
     let plan = world.step();
     assert_eq!((plan.target, plan.drafts.len()), (first, 0));
 }
