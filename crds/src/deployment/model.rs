@@ -43,7 +43,7 @@ pub enum Precision {
     /// 32-bit floats.
     #[default]
     Float32,
-    /// Integers of 8 bits where that is faster, which costs a little accuracy: `meanet eval --precision int8` tells how much. Only for
+    /// Integers of 8 bits in most convolutions, which is faster for some networks and costs a little accuracy: `meanet eval --precision int8` tells how much of both. Only for
     /// models that say which numbers their layers read, as `meanet train package` and `meanet train calibrate` make them; an
     /// edge refuses others and serves on with what it has.
     Int8,
