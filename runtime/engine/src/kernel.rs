@@ -45,14 +45,14 @@ mod words;
 
 pub(crate) use curve::Curve;
 pub(crate) use depthwise::Depthwise;
-pub(crate) use direct::{Cuts, Direct, Group, Walk, best_group, floats};
+pub(crate) use direct::{Cuts, Direct, Group, Menu, Walk, best_group, floats};
 pub(crate) use frame::{Format, Home, Place, Rows};
 pub(crate) use memory::Memory;
 pub(crate) use plain::{Fold, Normalise, Pool};
 pub(crate) use program::{Addresses, Buffers, Job, Program, Sizes, Task, Work};
 pub(crate) use table::Kernels;
 pub(crate) use threads::Threads;
-pub(crate) use winograd::{FREQUENCIES, Winograd, step};
+pub(crate) use winograd::{FREQUENCIES, Tiling, Winograd, step};
 pub(crate) use words::direct::{Scaling, WordDirect};
 pub(crate) use words::quantise::Grid;
 pub(crate) use words::winograd::{WEIGHT_BITS, WordWinograd, largest};

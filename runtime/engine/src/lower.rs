@@ -101,7 +101,7 @@ pub(crate) fn lower(graph: &Graph, mut shapes: Vec<Shape>) -> Lowered {
                 .first()
                 .and_then(|&i| shapes.get(i).copied())
                 .unwrap_or(Shape::Map(graph.input.shape));
-            let step = fuser.step(&graph.nodes[node].op, inputs, node, shape.as_map());
+            let step = fuser.step(&graph.nodes[node].op, &inputs, node, shape.as_map());
             fuser.steps.push(Some(step));
         }
         let mut steps: Vec<Step> = fuser.steps.into_iter().flatten().collect();
@@ -162,12 +162,12 @@ impl Fuser<'_> {
     }
 
     /// `input` is the shape of the first input.
-    fn step(&mut self, op: &Op, inputs: Vec<usize>, output: usize, input: [usize; 3]) -> Step {
+    fn step(&mut self, op: &Op, inputs: &[usize], output: usize, input: [usize; 3]) -> Step {
         let [channels, height, width] = input;
         let first = inputs.first().copied().unwrap_or_default();
         let plain = |kind| Step {
             kind,
-            inputs: inputs.clone(),
+            inputs: inputs.to_vec(),
             residual: None,
             output,
             clamp: Clamp::NONE,

@@ -40,13 +40,6 @@ impl Packer {
         self.room(blocks * self.lanes)
     }
 
-    /// `[block][lane]`
-    pub(crate) fn bias(&mut self, weights: &Weights) -> usize {
-        let start = self.room(weights.out.next_multiple_of(self.lanes));
-        self.floats[start..start + weights.out].copy_from_slice(&weights.bias);
-        start
-    }
-
     /// `[group][channel in][row][column]` in blocks of channels in, of `[block of the group][lane]`
     pub(crate) fn dense(&mut self, weights: &Weights, channels: usize, most: usize) -> Vec<Group> {
         let lanes = self.lanes;

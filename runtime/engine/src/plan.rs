@@ -6,8 +6,8 @@ use snafu::{OptionExt, ensure};
 use crate::error::{BoundsSnafu, EngineError, MissingIsaSnafu};
 use crate::graph::Graph;
 use crate::kernel::{
-    Cuts, Depthwise, Direct, Fold, Grid, Home, Kernels, Memory, Normalise, Place, Pool, Program, Scaling,
-    Sizes, Task, Walk, Winograd, WordDirect, WordWinograd, Work, best_group, floats, step,
+    Cuts, Depthwise, Direct, Fold, Grid, Group, Home, Kernels, Memory, Menu, Normalise, Place, Pool, Program,
+    Scaling, Sizes, Task, Tiling, Walk, Winograd, WordDirect, WordWinograd, Work, best_group, floats, step,
 };
 use crate::layout::{keep_vectors, lay_out};
 use crate::lower::{Clamp, Kind, Lowered, Step, Weights, lower};
@@ -157,6 +157,15 @@ fn outline(graph: &Graph, lowered: &Lowered) -> Outline {
     }
 }
 
+/// How a 3×3 layer is cut into tiles; see [`Tiling`].
+struct Tiles {
+    /// Tiles that go through together.
+    together: usize,
+    /// Blocks of a group at most.
+    most: usize,
+    steps: [usize; 2],
+}
+
 /// Turns steps into tasks.
 struct Builder<'a> {
     kernels: &'static Kernels,
@@ -191,7 +200,7 @@ impl Builder<'_> {
             Kind::Words(weights) => self.word_direct(weights, step, input, output),
             Kind::Quantise(grid) => Work::Quantise(*grid),
             Kind::Depthwise(weights) => {
-                let offsets = [self.packer.depthwise(weights), self.packer.bias(weights)];
+                let offsets = [self.packer.depthwise(weights), self.packer.lanes(&weights.bias)];
                 let window = [weights.stride, weights.padding];
                 Work::Depthwise(Depthwise::new(
                     self.kernels,
@@ -232,30 +241,47 @@ impl Builder<'_> {
 
     fn winograd(&mut self, weights: &Weights, input: &Place, output: &Place) -> Work {
         let lanes = self.kernels.lanes;
-        let (blocks, out) = (input.blocks(lanes), output.blocks(lanes));
+        let menu = floats(self.kernels, 1);
+        let cut = self.tiles([input.blocks(lanes), output.blocks(lanes)], output, &menu);
+        let packed = self.packer.winograd(weights, input.channels, cut.most);
+        Work::Winograd(Winograd {
+            bias: self.packer.lanes(&weights.bias),
+            zeros: self.packer.zeros(cut.most),
+            cuts: Cuts::new(&menu, 1..=cut.together),
+            tiling: self.tiling(packed, &cut),
+        })
+    }
+
+    /// How many tiles of a 3×3 layer go through their frequencies together, for `blocks` blocks in and out, and how many blocks out
+    /// are a group at most.
+    fn tiles<F>(&self, [blocks, out]: [usize; 2], output: &Place, menu: &impl Menu<F>) -> Tiles {
+        let lanes = self.kernels.lanes;
         let per_image = output.height.div_ceil(4) * output.width.div_ceil(4);
-        let tiles = Winograd::tiles(blocks + out, lanes).min(per_image * self.chunk);
+        let tiles = Tiling::tiles(blocks + out, lanes).min(per_image * self.chunk);
         let threads = self.options.threads.get();
         // A single image with few tiles is shared out by channels: then there have to be groups enough.
-        let most = if Winograd::shares_channels(per_image, threads) {
+        let most = if Tiling::shares_channels(per_image, threads) {
             (out / threads).max(1)
         } else {
             out
         };
-        let menu = floats(self.kernels, 1);
-        let most = best_group(&menu, tiles, out).min(most);
-        let (groups, frequency) = self.packer.winograd(weights, input.channels, most);
-        let winograd = Winograd {
+        Tiles {
+            together: tiles,
+            most: best_group(menu, tiles, out).min(most),
+            steps: [step(blocks, tiles, lanes), step(out, tiles, lanes)],
+        }
+    }
+
+    /// The tiling of packed weights, for which there will be workspace.
+    fn tiling(&mut self, (groups, frequency): (Vec<Group>, usize), cut: &Tiles) -> Tiling {
+        let tiling = Tiling {
             groups,
             frequency,
-            bias: self.packer.bias(weights),
-            zeros: self.packer.zeros(most),
-            tiles,
-            cuts: Cuts::new(&menu, 1..=tiles),
-            steps: [step(blocks, tiles, lanes), step(out, tiles, lanes)],
+            tiles: cut.together,
+            steps: cut.steps,
         };
-        self.workspace = self.workspace.max(winograd.workspace());
-        Work::Winograd(winograd)
+        self.workspace = self.workspace.max(tiling.workspace());
+        tiling
     }
 
     fn direct(&mut self, weights: &Weights, input: &Place, output: &Place, residual: Option<&Place>) -> Work {
@@ -280,7 +306,7 @@ impl Builder<'_> {
             stride: weights.stride,
             padding: weights.padding,
             groups: self.packer.dense(weights, input.channels, most),
-            bias: self.packer.bias(weights),
+            bias: self.packer.lanes(&weights.bias),
             cuts: Cuts::new(&menu, widths),
         })
     }
@@ -322,35 +348,21 @@ impl Builder<'_> {
         }
     }
 
-    fn word_winograd(&mut self, weights: &Weights, step_: &Step, input: &Place, output: &Place) -> Work {
+    fn word_winograd(&mut self, weights: &Weights, step: &Step, input: &Place, output: &Place) -> Work {
         let lanes = self.kernels.lanes;
-        let (blocks, out) = (input.blocks(lanes), output.channels.div_ceil(lanes));
-        let per_image = output.height.div_ceil(4) * output.width.div_ceil(4);
-        let tiles = Winograd::tiles(blocks + out, lanes).min(per_image * self.chunk);
-        let threads = self.options.threads.get();
-        // As for floats.
-        let most = if Winograd::shares_channels(per_image, threads) {
-            (out / threads).max(1)
-        } else {
-            out
-        };
         let menu = self.kernels.words.menu(1);
-        let most = best_group(&menu, tiles, out).min(most);
-        let grid = step_.inputs.first().and_then(|i| self.grids[*i]);
+        let blocks = [input.blocks(lanes), output.channels.div_ceil(lanes)];
+        let cut = self.tiles(blocks, output, &menu);
+        let grid = step.inputs.first().and_then(|i| self.grids[*i]);
         let grid = grid.unwrap_or(Grid::new([-1.0, 1.0]));
         let rounded = round::winograd(weights, input.channels, grid);
         let shape = [weights.out, input.channels];
-        let (groups, frequency) = self.packer.word_winograd(&rounded.words, shape, most);
-        let winograd = WordWinograd {
-            groups,
-            frequency,
-            scaling: self.scaling(weights, &rounded, step_, output),
-            tiles,
-            cuts: Cuts::new(&menu, 1..=tiles),
-            steps: [step(blocks, tiles, lanes), step(out, tiles, lanes)],
-        };
-        self.workspace = self.workspace.max(winograd.workspace());
-        Work::WordWinograd(winograd)
+        let packed = self.packer.word_winograd(&rounded.words, shape, cut.most);
+        Work::WordWinograd(WordWinograd {
+            scaling: self.scaling(weights, &rounded, step, output),
+            cuts: Cuts::new(&menu, 1..=cut.together),
+            tiling: self.tiling(packed, &cut),
+        })
     }
 
     fn word_direct(&mut self, weights: &Weights, step: &Step, input: &Place, output: &Place) -> Work {

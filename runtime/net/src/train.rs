@@ -8,6 +8,7 @@ mod checkpoint;
 mod classifier;
 mod descent;
 mod extension;
+mod frozen;
 mod initial;
 mod loss;
 mod metrics;

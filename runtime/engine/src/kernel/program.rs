@@ -194,22 +194,18 @@ impl Program {
                 )
             }
             (Work::Winograd(winograd), Some(input)) => {
-                if winograd.workspace() > self.sizes.workspace {
+                let tiling = &winograd.tiling;
+                if tiling.workspace() > self.sizes.workspace {
                     return Some("has too small a workspace");
                 }
-                let last = 35 * winograd.frequency;
-                let ends = winograd
-                    .groups
-                    .iter()
-                    .map(|g| g.weights + last + g.count * input.channels * lanes);
-                let widest = winograd.groups.iter().map(|g| g.count).max();
+                let widest = tiling.groups.iter().map(|g| g.count).max();
                 let zeros = winograd.zeros + widest.unwrap_or_default() * lanes;
-                let end = ends.max().unwrap_or_default().max(zeros);
+                let end = tiling.end(input.channels * lanes).max(zeros);
                 (
                     [end, winograd.bias + blocks * lanes],
                     1,
                     ([3, 3], 1),
-                    &winograd.groups[..],
+                    &tiling.groups[..],
                 )
             }
             (Work::WordDirect(_) | Work::WordWinograd(_), Some(input)) => {
@@ -230,12 +226,7 @@ impl Program {
             ),
             // Squares are cut at the edges, so their padding needs no border; less than a square has to be cut off.
             (Work::Pool(pool), Some(input)) => {
-                let reach = |length: usize, kernel: usize| (length - 1) * pool.stride + kernel;
-                return (pool.padding >= pool.kernel[0].min(pool.kernel[1])
-                    || reach(output.height, pool.kernel[0]) > input.height + 2 * pool.padding
-                    || reach(output.width, pool.kernel[1]) > input.width + 2 * pool.padding
-                    || input.channels != output.channels)
-                    .then_some("pools what is not there");
+                return (!pool_fits(pool, input, output)).then_some("pools what is not there");
             }
             (Work::Shortcut(shortcut), Some(_)) => ([0; 2], 0, ([1, 1], shortcut.stride), &[][..]),
             (Work::Concat, Some(_)) => ([0; 2], 0, ([1, 1], 1), &[][..]),
@@ -295,16 +286,12 @@ impl Program {
                 ))
             }
             Work::WordWinograd(winograd) => {
-                if winograd.workspace() > self.sizes.workspace {
+                let tiling = &winograd.tiling;
+                if tiling.workspace() > self.sizes.workspace {
                     return Err("has too small a workspace");
                 }
-                let last = (FREQUENCIES - 1) * winograd.frequency;
-                let ends = winograd
-                    .groups
-                    .iter()
-                    .map(|g| g.weights + last + g.count * input.slots() * lanes);
                 let floats = output.channels.div_ceil(lanes) * lanes;
-                let end = ends.max().unwrap_or_default();
+                let end = tiling.end(input.slots() * lanes);
                 Ok((
                     [
                         end.max(winograd.scaling.scale + FREQUENCIES * floats),
@@ -312,7 +299,7 @@ impl Program {
                     ],
                     1,
                     ([3, 3], 1),
-                    &winograd.groups[..],
+                    &tiling.groups[..],
                 ))
             }
             _ => Err("is no layer of words"),
@@ -361,6 +348,14 @@ impl Program {
             workspace: each(self.sizes.workspace),
         }
     }
+}
+
+fn pool_fits(pool: &Pool, input: &Place, output: &Place) -> bool {
+    let reach = |length: usize, kernel: usize| (length - 1) * pool.stride + kernel;
+    pool.padding < pool.kernel[0].min(pool.kernel[1])
+        && reach(output.height, pool.kernel[0]) <= input.height + 2 * pool.padding
+        && reach(output.width, pool.kernel[1]) <= input.width + 2 * pool.padding
+        && input.channels == output.channels
 }
 
 impl Buffers {

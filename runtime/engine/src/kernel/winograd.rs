@@ -23,23 +23,28 @@ const MOST_TILES: usize = 32;
 /// Floats of a thread's workspace that stay in its own cache.
 const WORKSPACE: usize = 48 * 1024;
 
-/// A layer, ready to run.
-pub(crate) struct Winograd {
+/// How the tiles of a layer go through their frequencies, in floats or in words.
+pub(crate) struct Tiling {
     pub(crate) groups: Vec<Group>,
     /// Floats from the weights of one frequency to those of the next.
     pub(crate) frequency: usize,
-    /// Offset of `[block][LANES]` in the packed weights.
-    pub(crate) bias: usize,
-    /// Offset of a vector of zeros for each block of a group.
-    pub(crate) zeros: usize,
     /// Tiles that go through together.
     pub(crate) tiles: usize,
-    pub(crate) cuts: Cuts<TileFn>,
     /// Floats from one frequency to the next in the workspace: of pixels, and of their products behind them.
     pub(crate) steps: [usize; 2],
 }
 
-/// One of [`Winograd`]'s steps for `blocks` blocks of `tiles` tiles. One vector more than needed: else the frequencies of a tile
+/// A layer, ready to run.
+pub(crate) struct Winograd {
+    pub(crate) tiling: Tiling,
+    /// Offset of `[block][LANES]` in the packed weights.
+    pub(crate) bias: usize,
+    /// Offset of a vector of zeros for each block of a group.
+    pub(crate) zeros: usize,
+    pub(crate) cuts: Cuts<TileFn>,
+}
+
+/// One of [`Tiling`]'s steps for `blocks` blocks of `tiles` tiles. One vector more than needed: else the frequencies of a tile
 /// would fall into the same few sets of the cache.
 pub(crate) fn step(blocks: usize, tiles: usize, lanes: usize) -> usize {
     (blocks * tiles + 1) * lanes
@@ -170,7 +175,7 @@ impl Scatter {
     }
 }
 
-impl Winograd {
+impl Tiling {
     /// How many tiles should go through together when one takes `blocks` blocks, in and out.
     pub(crate) fn tiles(blocks: usize, lanes: usize) -> usize {
         (WORKSPACE / (FREQUENCIES * blocks * lanes)).clamp(TILES_PER_THREAD, MOST_TILES)
@@ -186,6 +191,57 @@ impl Winograd {
         FREQUENCIES * (self.steps[0] + self.steps[1])
     }
 
+    /// Where its weights end, of which a block has `size` floats for a frequency.
+    pub(crate) fn end(&self, size: usize) -> usize {
+        let last = (FREQUENCIES - 1) * self.frequency;
+        let ends = self.groups.iter().map(|g| g.weights + last + g.count * size);
+        ends.max().unwrap_or_default()
+    }
+
+    /// What a thread takes: tiles that go through together, one range after the other, and the groups for them.
+    pub(super) fn share(
+        &self,
+        frame: &Frame,
+        output: &Place,
+        part: Part,
+    ) -> (impl Iterator<Item = Range<usize>>, &[Group]) {
+        let per_image = output.height.div_ceil(OUT) * output.width.div_ceil(OUT);
+        let tiles = frame.images() * per_image;
+        // Few tiles: all threads take all of them and share the channels out, whose weights are then read once.
+        let (tiles, groups) = if part.of > 1 && Self::shares_channels(tiles, part.of) {
+            (0..tiles, &self.groups[part.of(self.groups.len())])
+        } else {
+            (part.of(tiles), &self.groups[..])
+        };
+        let most = self.tiles;
+        let starts = tiles.clone().step_by(most).take_while(|_| !groups.is_empty());
+        (
+            starts.map(move |start| start..tiles.end.min(start + most)),
+            groups,
+        )
+    }
+
+    /// Pixels of `tiles` to frequencies.
+    ///
+    /// # Safety
+    /// As for [`super::program::Program`]'s tasks; the workspace holds both sides of `tiles` tiles; `gather` is of the frame's kernels.
+    pub(super) unsafe fn gather(&self, frame: &Frame, gather: GatherFn, input: &Place, tiles: Range<usize>) {
+        let lanes = frame.kernels.lanes;
+        // SAFETY: the workspace holds FREQUENCIES steps of the input.
+        unsafe {
+            for (index, tile) in tiles.enumerate() {
+                let (image, y, x) = position(tile, input);
+                let map = frame.map(input, image);
+                for block in 0..input.blocks(lanes) {
+                    let to = frame.workspace.add((block * self.tiles + index) * lanes);
+                    gather_tile(lanes, gather, (map, input), block, [y, x], to, self.steps[0]);
+                }
+            }
+        }
+    }
+}
+
+impl Winograd {
     /// # Safety
     /// As for [`super::program::Program`]'s tasks; the workspace holds both sides of `tiles` tiles.
     pub(crate) unsafe fn run(
@@ -196,52 +252,25 @@ impl Winograd {
         clamp: Clamp,
         part: Part,
     ) {
-        let per_image = output.height.div_ceil(OUT) * output.width.div_ceil(OUT);
-        let tiles = frame.images() * per_image;
-        // Few tiles: all threads take all of them and share the channels out, whose weights are then read once.
-        let (tiles, groups) = if part.of > 1 && Self::shares_channels(tiles, part.of) {
-            (0..tiles, part.of(self.groups.len()))
-        } else {
-            (part.of(tiles), 0..self.groups.len())
-        };
-        if groups.is_empty() {
-            return;
-        }
-        let mut start = tiles.start;
-        while start < tiles.end {
-            let end = tiles.end.min(start + self.tiles);
+        let (ranges, groups) = self.tiling.share(frame, output, part);
+        for tiles in ranges {
             // SAFETY: the program was checked for these places; threads differ in their tiles or in their channels out.
             unsafe {
-                self.multiply(frame, input, start..end, &self.groups[groups.clone()]);
-                self.finish(
-                    frame,
-                    output,
-                    residual,
-                    clamp,
-                    start..end,
-                    &self.groups[groups.clone()],
-                );
+                self.multiply(frame, input, tiles.clone(), groups);
+                self.finish(frame, output, residual, clamp, tiles, groups);
             }
-            start = end;
         }
     }
 
     /// Pixels to frequencies, and the products of frequencies and weights.
     unsafe fn multiply(&self, frame: &Frame, input: &Place, tiles: Range<usize>, groups: &[Group]) {
         let lanes = frame.kernels.lanes;
-        let blocks = input.blocks(lanes);
-        let [step, product_step] = self.steps;
+        let tiling = &self.tiling;
+        let [step, product_step] = tiling.steps;
         let count = tiles.len();
         // SAFETY: the workspace holds FREQUENCIES steps of the input, and behind them those of the output.
         unsafe {
-            for (index, tile) in tiles.enumerate() {
-                let (image, y, x) = position(tile, input);
-                let map = frame.map(input, image);
-                for block in 0..blocks {
-                    let to = frame.workspace.add((block * self.tiles + index) * lanes);
-                    gather_tile(lanes, frame.kernels.gather, (map, input), block, [y, x], to, step);
-                }
-            }
+            tiling.gather(frame, frame.kernels.gather, input, tiles);
             let products = frame.workspace.add(FREQUENCIES * step);
             for frequency in 0..FREQUENCIES {
                 for group in groups {
@@ -249,17 +278,17 @@ impl Winograd {
                         compute(&Tile {
                             count: same,
                             input: frame.workspace.add(frequency * step + tile * lanes),
-                            input_block: self.tiles * lanes,
+                            input_block: tiling.tiles * lanes,
                             input_row: 0,
                             channels: input.channels,
                             kernel: [1, 1],
-                            weights: frame.weights.add(group.weights + frequency * self.frequency),
+                            weights: frame.weights.add(group.weights + frequency * tiling.frequency),
                             bias: frame.weights.add(self.zeros),
                             residual: ptr::null(),
                             residual_block: 0,
                             output: products
-                                .add(frequency * product_step + (group.first * self.tiles + tile) * lanes),
-                            output_block: self.tiles * lanes,
+                                .add(frequency * product_step + (group.first * tiling.tiles + tile) * lanes),
+                            output_block: tiling.tiles * lanes,
                             clamp: None,
                         });
                     }
@@ -281,8 +310,8 @@ impl Winograd {
         let lanes = frame.kernels.lanes;
         // SAFETY: see `multiply`; pixels out are those of these tiles and groups.
         unsafe {
-            let step = self.steps[1];
-            let products = frame.workspace.add(FREQUENCIES * self.steps[0]);
+            let [pixel_step, step] = self.tiling.steps;
+            let products = frame.workspace.add(FREQUENCIES * pixel_step);
             for (index, tile) in tiles.enumerate() {
                 let (image, y, x) = position(tile, output);
                 let to = frame.map(output, image);
@@ -292,7 +321,7 @@ impl Winograd {
                         to.clear_border(output, block, lanes);
                     }
                     (frame.kernels.scatter)(&Scatter {
-                        from: products.add((block * self.tiles + index) * lanes),
+                        from: products.add((block * self.tiling.tiles + index) * lanes),
                         step,
                         bias: frame.weights.add(self.bias + block * lanes),
                         residual: add.map_or(ptr::null(), |map| map.at(block, y, x, lanes).cast_const()),
@@ -320,7 +349,7 @@ pub(super) fn position(tile: usize, place: &Place) -> (usize, usize, usize) {
 ///
 /// # Safety
 /// `gather` takes vectors of `lanes` floats; `place` is where `map` lies and has a border; `to` is writable for 36 vectors.
-pub(super) unsafe fn gather_tile(
+unsafe fn gather_tile(
     lanes: usize,
     gather: GatherFn,
     (map, place): (Map, &Place),

@@ -14,9 +14,9 @@ use snafu::{OptionExt, ResultExt};
 use crate::card::{Block, Card};
 use crate::edge::open;
 use crate::evaluate::top;
-use crate::lower::{Compute, Whole, values};
-use crate::network::Network;
+use crate::lower::values;
 use crate::norms::Norms;
+use crate::train::frozen::{frozen, main_block};
 use crate::train::optimizer::sgd;
 use crate::train::run::{TrainError, WeightsSnafu};
 use crate::train::schedule::{Decay, Schedule};
@@ -169,21 +169,11 @@ fn last_layer(tensors: &mut Tensors) -> Result<Tensors, TrainError> {
         .collect()
 }
 
-/// The main block that `card` is of, with weights by chance.
-fn main_block(card: &Card, device: &Device) -> Result<Network, TrainError> {
-    let size = [card.input.height, card.input.width];
-    Network::main(&card.blueprint(), card.classes, size, device).map_err(|reason| TrainError::Data { reason })
-}
-
 /// Which of `images` the main block gets right with these statistics.
 pub(super) fn answers(main: &[u8], norms: &Norms, images: &Images) -> Result<Vec<bool>, TrainError> {
     let (card, mut tensors) = open(main, Block::Main).context(WeightsSnafu)?;
     norms.set(&mut tensors).context(WeightsSnafu)?;
-    let mut network = main_block(&card, &Device::flex())?;
-    apply(&mut network, "the main block", tensors).context(WeightsSnafu)?;
-    let whole = Whole::new("main block", &card.input, &network, Compute::default())
-        .map_err(WeightsError::from)
-        .context(WeightsSnafu)?;
+    let (_, whole) = frozen(&card, tensors)?;
     let mut right = Vec::with_capacity(images.len());
     for pixels in images.pixels.chunks((images.stride() * BATCH).max(1)) {
         let logits = whole.logits(meanet_engine::Images::Bytes(pixels));
@@ -200,11 +190,7 @@ pub(super) fn answers(main: &[u8], norms: &Norms, images: &Images) -> Result<Vec
 /// What the last layer sees of each image, `[n][channels]`.
 fn features(card: &Card, tensors: Tensors, images: &Images) -> Result<Vec<Vec<f32>>, TrainError> {
     let failed = |reason: String| TrainError::Data { reason };
-    let device = Device::flex();
-    let mut network = main_block(card, &device)?;
-    apply(&mut network, "the main block", tensors).context(WeightsSnafu)?;
-    let whole = Whole::new("main block", &card.input, &network, Compute::default())
-        .map_err(|e| failed(e.to_string()))?;
+    let (network, whole) = frozen(card, tensors)?;
     let size = [card.input.height, card.input.width];
     let [height, width] = card.blueprint().features(size).map_err(failed)?;
     let mut features = Vec::with_capacity(images.len());
@@ -214,7 +200,7 @@ fn features(card: &Card, tensors: Tensors, images: &Images) -> Result<Vec<Vec<f3
             .map_err(|e| failed(e.to_string()))?;
         let channels = maps.len() / (logits.len() * height * width).max(1);
         let shape = [logits.len(), channels, height, width];
-        let seen = network.entering(Tensor::from_data(TensorData::new(maps, shape), &device));
+        let seen = network.entering(Tensor::from_data(TensorData::new(maps, shape), &Device::flex()));
         let [_, columns] = seen.dims();
         let seen = values("features", seen).map_err(|e| failed(e.to_string()))?;
         features.extend(seen.chunks_exact(columns.max(1)).map(<[f32]>::to_vec));
@@ -229,6 +215,7 @@ mod tests {
     use super::*;
     use crate::cloud::CloudNetwork;
     use crate::input::InputSpec;
+    use crate::network::Network;
     use crate::{ImageBatch, digest};
 
     /// A small main block that was never trained.

@@ -9,14 +9,12 @@ use tracing::info;
 
 use crate::card::{Block, Card};
 use crate::edge::open;
-use crate::lower::{Compute, Whole};
-use crate::network::Network;
 use crate::norms::Norms;
 use crate::train::cache::Cache;
+use crate::train::frozen::frozen;
 use crate::train::metrics::METRICS;
 use crate::train::run::{DataSnafu, Run, TrainError, WeightsSnafu};
 use crate::train::teacher::Teacher;
-use crate::weights::{Tensors, WeightsError, apply};
 
 mod recipe;
 mod trainer;
@@ -90,7 +88,7 @@ pub fn train_extension(
         fusion: recipe.fusion,
         ..card
     };
-    let frozen = frozen(&card, tensors)?;
+    let (_, frozen) = frozen(&card, tensors)?;
     let cache = Cache::new(recipe, &frozen, &card, examples)?;
     let count = cache.len();
     // A batch norm learns nothing from a batch of one image.
@@ -144,17 +142,6 @@ pub fn train_extension(
         trained_on: count,
         seconds: started.elapsed().as_secs_f64(),
     })
-}
-
-/// The main block that `card` is of, to be run.
-fn frozen(card: &Card, tensors: Tensors) -> Result<Whole, TrainError> {
-    let size = [card.input.height, card.input.width];
-    let mut network = Network::main(&card.blueprint(), card.classes, size, &Device::flex())
-        .or_else(|reason| DataSnafu { reason }.fail())?;
-    apply(&mut network, "the main block", tensors).context(WeightsSnafu)?;
-    Whole::new("main block", &card.input, &network, Compute::default())
-        .map_err(WeightsError::from)
-        .context(WeightsSnafu)
 }
 
 fn check(recipe: &ExtensionRecipe, examples: &Examples<'_>, classes: usize) -> Result<(), TrainError> {

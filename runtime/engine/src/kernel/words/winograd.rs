@@ -10,7 +10,7 @@ use crate::lower::Clamp;
 
 use super::super::direct::{Cuts, Group};
 use super::super::frame::{Format, Frame, Part, Place};
-use super::super::winograd::{FREQUENCIES, IN, OUT, Winograd, from_frequencies, position};
+use super::super::winograd::{FREQUENCIES, IN, OUT, Tiling, from_frequencies, position};
 use super::Words;
 use super::direct::{Scaling, clear_border};
 use super::quantise::Grid;
@@ -22,16 +22,10 @@ pub(crate) const WEIGHT_BITS: u32 = 12;
 
 /// A 3×3 layer of words, ready to run.
 pub(crate) struct WordWinograd {
-    pub(crate) groups: Vec<Group>,
-    /// Floats from the weights of one frequency to those of the next.
-    pub(crate) frequency: usize,
+    pub(crate) tiling: Tiling,
     /// Its factors are `[frequency][block][LANES]`.
     pub(crate) scaling: Scaling,
-    /// Tiles that go through together.
-    pub(crate) tiles: usize,
     pub(crate) cuts: Cuts<WordTileFn>,
-    /// Floats from one frequency to the next in the workspace: of pixels, and of their products behind them.
-    pub(crate) steps: [usize; 2],
 }
 
 /// The transform of a line of pixels (Lavin and Gray 2016, §4.3, `Bᵀ`).
@@ -180,11 +174,6 @@ impl WordScatter {
 }
 
 impl WordWinograd {
-    /// Floats of workspace that a thread needs.
-    pub(crate) fn workspace(&self) -> usize {
-        FREQUENCIES * (self.steps[0] + self.steps[1])
-    }
-
     /// # Safety
     /// As for [`super::super::program::Program`]'s tasks; the workspace holds both sides of `tiles` tiles.
     pub(crate) unsafe fn run(
@@ -194,61 +183,40 @@ impl WordWinograd {
         residual: Option<&Place>,
         part: Part,
     ) {
-        let per_image = output.height.div_ceil(OUT) * output.width.div_ceil(OUT);
-        let tiles = frame.images() * per_image;
-        // Few tiles: all threads take all of them and share the channels out, whose weights are then read once.
-        let (tiles, groups) = if part.of > 1 && Winograd::shares_channels(tiles, part.of) {
-            (0..tiles, part.of(self.groups.len()))
-        } else {
-            (part.of(tiles), 0..self.groups.len())
-        };
-        if groups.is_empty() {
-            return;
-        }
-        let mut start = tiles.start;
-        while start < tiles.end {
-            let end = tiles.end.min(start + self.tiles);
-            let groups = &self.groups[groups.clone()];
+        let (ranges, groups) = self.tiling.share(frame, output, part);
+        for tiles in ranges {
             // SAFETY: the program was checked for these places; threads differ in their tiles or in their channels out.
             unsafe {
-                self.multiply(frame, input, start..end, groups);
-                self.finish(frame, output, residual, start..end, groups);
+                self.multiply(frame, input, tiles.clone(), groups);
+                self.finish(frame, output, residual, tiles, groups);
             }
-            start = end;
         }
     }
 
     /// Pixels to frequencies, and the products of frequencies and weights.
     unsafe fn multiply(&self, frame: &Frame, input: &Place, tiles: Range<usize>, groups: &[Group]) {
         let lanes = frame.kernels.lanes;
-        let [step, product_step] = self.steps;
+        let tiling = &self.tiling;
+        let [step, product_step] = tiling.steps;
         let count = tiles.len();
         // SAFETY: the workspace holds FREQUENCIES steps of the input, and behind them those of the output.
         unsafe {
-            for (index, tile) in tiles.enumerate() {
-                let (image, y, x) = position(tile, input);
-                let map = frame.map(input, image);
-                for block in 0..input.blocks(lanes) {
-                    let to = frame.workspace.add((block * self.tiles + index) * lanes);
-                    let gather = frame.kernels.words.gather;
-                    super::super::winograd::gather_tile(lanes, gather, (map, input), block, [y, x], to, step);
-                }
-            }
+            tiling.gather(frame, frame.kernels.words.gather, input, tiles);
             let products = frame.workspace.add(FREQUENCIES * step);
             for group in groups {
                 for &(tile, same, compute) in self.cuts.get(count, group.count) {
-                    let to = products.add((group.first * self.tiles + tile) * lanes);
+                    let to = products.add((group.first * tiling.tiles + tile) * lanes);
                     compute(&WordTile {
                         count: same,
                         input: frame.workspace.add(tile * lanes),
-                        input_block: self.tiles * lanes,
+                        input_block: tiling.tiles * lanes,
                         input_row: 0,
                         slots: input.slots(),
                         kernel: [1, 1],
                         weights: frame.weights.add(group.weights),
-                        outcome: Outcome::Sums(to, self.tiles * lanes),
+                        outcome: Outcome::Sums(to, tiling.tiles * lanes),
                         times: FREQUENCIES,
-                        strides: [step, self.frequency, product_step],
+                        strides: [step, tiling.frequency, product_step],
                     });
                 }
             }
@@ -269,8 +237,8 @@ impl WordWinograd {
         let scale_step = output.channels.div_ceil(lanes) * lanes;
         // SAFETY: see `multiply`; pixels out are those of these tiles and groups.
         unsafe {
-            let step = self.steps[1];
-            let products = frame.workspace.add(FREQUENCIES * self.steps[0]);
+            let [pixel_step, step] = self.tiling.steps;
+            let products = frame.workspace.add(FREQUENCIES * pixel_step);
             for (index, tile) in tiles.enumerate() {
                 let (image, y, x) = position(tile, output);
                 let to = frame.map(output, image);
@@ -291,7 +259,7 @@ impl WordWinograd {
                             .at(0, lanes)
                         };
                         (frame.kernels.words.scatter)(&WordScatter {
-                            from: products.add((block * self.tiles + index) * lanes),
+                            from: products.add((block * self.tiling.tiles + index) * lanes),
                             step,
                             scale: frame.weights.add(scaling.scale + block * lanes),
                             scale_step,
