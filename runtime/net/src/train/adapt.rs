@@ -69,9 +69,10 @@ pub fn reestimate_norms(
     let (mut card, tensors) = open(main, Block::Main).context(WeightsSnafu)?;
     // They are of other statistics.
     card.ranges.clear();
-    // Batch norms take note of what they see on the device that training has.
+    // Batch norms take note of what they see on the device that training has; without gradients, nothing is kept for a way back,
+    // which would be most of a training's memory.
     let autodiff = device.clone().autodiff();
-    let mut network = main_block(&card, &autodiff)?;
+    let mut network = main_block(&card, &autodiff)?.no_grad();
     apply(&mut network, "the main block", tensors).context(WeightsSnafu)?;
     let mut shuffle = Shuffle::new(seed);
     let side = card.input.height;
