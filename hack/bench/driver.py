@@ -17,6 +17,7 @@ import traceback
 import batching
 import engine
 import exits
+import int8
 import overload
 import server
 import standin
@@ -27,6 +28,7 @@ from harness.stats import rounded
 
 BENCHMARKS = {
     "engine": engine.run,
+    "int8": int8.run,
     "exits": exits.run,
     "training": training.run,
     "server": server.run,

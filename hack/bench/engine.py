@@ -4,6 +4,7 @@ Ours normalises bytes itself; peers are given floats that are normalised already
 them as a training framework exports them.
 """
 
+import dataclasses
 import itertools
 import pathlib
 
@@ -31,41 +32,69 @@ def network(setup: Setup, name: str) -> pathlib.Path:
     return path
 
 
-def models(setup: Setup, name: str, batch: int) -> dict[str, pathlib.Path]:
-    """Files that engines load."""
-    weights = network(setup, name)
-    plain = networks.load(weights)
-    files = {"safetensors": weights, "onnx": setup.work / f"{name}-b{batch}.onnx", "exported": setup.work / f"{name}-b{batch}-norms.onnx"}
-    onnx_file.write(networks.fold(plain), files["onnx"], batch=batch)
-    onnx_file.write(plain, files["exported"], batch=batch)
-    return files
+@dataclasses.dataclass
+class Case:
+    """One network with a batch of images for it, as files that engines load."""
+
+    name: str
+    batch: int
+    threads: int
+    cores: list[int]
+    files: dict[str, pathlib.Path]
+
+    @classmethod
+    def make(cls, setup: Setup, name: str, batch: int, threads: int) -> "Case":
+        weights = network(setup, name)
+        plain = networks.load(weights)
+        files = {"safetensors": weights, "onnx": setup.work / f"{name}-b{batch}.onnx", "exported": setup.work / f"{name}-b{batch}-norms.onnx"}
+        onnx_file.write(networks.fold(plain), files["onnx"], batch=batch)
+        onnx_file.write(plain, files["exported"], batch=batch)
+        files |= {"bytes": setup.work / f"b{batch}.u8", "floats": setup.work / f"b{batch}.f32"}
+        pixels = np.random.default_rng(7).integers(0, 256, (batch, 3, 32, 32), np.uint8)
+        pixels.tofile(files["bytes"])
+        networks.normalise(pixels).tofile(files["floats"])
+        return cls(name, batch, threads, setup.cores(threads), files)
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {"OMP_NUM_THREADS": str(self.threads), "RTEN_NUM_THREADS": str(self.threads)}
+
+    @property
+    def floats(self) -> list[str]:
+        """Arguments of every peer but ours."""
+        return ["--images", str(self.files["floats"]), *self.size]
+
+    @property
+    def size(self) -> list[str]:
+        return ["--batch", str(self.batch), "--threads", str(self.threads)]
+
+    def images(self) -> np.ndarray:
+        """What `floats` names."""
+        return np.fromfile(self.files["floats"], np.float32).reshape(self.batch, 3, 32, 32)
+
+    def meanet(self, setup: Setup) -> list[str]:
+        return [str(setup.example("engine_bench")), "--weights", str(self.files["safetensors"]), "--images", str(self.files["bytes"]), *self.size]
+
+    def onnxruntime(self, python: str, model: pathlib.Path) -> list[str]:
+        return [python, str(HERE / "peers/python/ort_peer.py"), "--model", str(model), *self.floats]
 
 
-def start(setup: Setup, name: str, batch: int, threads: int) -> dict[str, Peer]:
+def start(setup: Setup, case: Case) -> dict[str, Peer]:
     """All engines that are here, loaded."""
-    files = models(setup, name, batch)
-    pixels = np.random.default_rng(7).integers(0, 256, (batch, 3, 32, 32), np.uint8)
-    images = {"bytes": setup.work / f"b{batch}.u8", "floats": setup.work / f"b{batch}.f32"}
-    pixels.tofile(images["bytes"])
-    networks.normalise(pixels).tofile(images["floats"])
-    size = ["--batch", str(batch), "--threads", str(threads)]
-    floats = ["--images", str(images["floats"]), *size]
-    env = {"OMP_NUM_THREADS": str(threads), "RTEN_NUM_THREADS": str(threads)}
-    commands = {"meanet": [setup.example("engine_bench"), "--weights", files["safetensors"], "--images", images["bytes"], *size]}
+    files, floats = case.files, case.floats
+    commands = {"meanet": case.meanet(setup)}
     if python := setup.python("onnxruntime"):
-        peer = HERE / "peers/python/ort_peer.py"
-        commands["onnxruntime"] = [python, peer, "--model", files["onnx"], *floats]
-        if name.startswith("resnet") and not setup.quick:
-            commands["onnxruntime, norms"] = [python, peer, "--model", files["exported"], *floats]
+        commands["onnxruntime"] = case.onnxruntime(python, files["onnx"])
+        if case.name.startswith("resnet") and not setup.quick:
+            commands["onnxruntime, norms"] = case.onnxruntime(python, files["exported"])
     if python := setup.python("torch"):
         peer = HERE / "peers/python/torch_peer.py"
         commands["PyTorch"] = [python, peer, "--model", files["safetensors"], "--variant", "jit", *floats]
         commands["PyTorch, eager"] = [python, peer, "--model", files["safetensors"], *floats]
     if binary := setup.peers():
         commands |= {engine: [binary, engine, "--model", files["onnx"], *floats] for engine in ("tract", "rten")}
-        commands["sgemm"] = [binary, "gemm", "--threads", str(threads)]
-    cores = setup.cores(threads)
-    return {peer: Peer([str(word) for word in command], cores, env) for peer, command in commands.items()}
+        commands["sgemm"] = [binary, "gemm", "--threads", str(case.threads)]
+    return {peer: Peer([str(word) for word in command], case.cores, case.env) for peer, command in commands.items()}
 
 
 def check(peers: dict[str, Peer]) -> float:
@@ -83,7 +112,7 @@ def check(peers: dict[str, Peer]) -> float:
 
 
 def measure(setup: Setup, name: str, batch: int, threads: int) -> dict[str, object]:
-    peers = start(setup, name, batch, threads)
+    peers = start(setup, Case.make(setup, name, batch, threads))
     try:
         difference = check(peers)
         taken = taking_turns(peers, setup.rounds(12, 25))

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use meanet_engine::{Graph, Op, SegmentId};
-use meanet_net::{Backbone, Blueprint, CloudGraph, EdgeGraph, Fusion, InputSpec, Manifest, Variant};
+use meanet_net::{Backbone, Block, Blueprint, CloudGraph, EdgeGraph, Fusion, InputSpec, Manifest, Variant};
 use serde::Serialize;
 
 /// Either a model, or what one would be.
@@ -142,9 +142,14 @@ pub fn describe(
     cloud: Option<(Backbone, CloudGraph)>,
 ) -> Result<Description, Box<dyn Error>> {
     let [_, height, width] = edge.graph.input.shape;
-    let mut blocks = costs(&edge.graph, &[edge.main, edge.adaptive, edge.extension])?;
+    let parts = [
+        (Block::Main, edge.main),
+        (Block::Adaptive, edge.adaptive),
+        (Block::Extension, edge.extension),
+    ];
+    let mut blocks = costs(&edge.graph, &parts)?;
     if let Some((_, cloud)) = &cloud {
-        blocks.extend(costs(&cloud.graph, &[cloud.network])?);
+        blocks.extend(costs(&cloud.graph, &[(Block::Cloud, cloud.network)])?);
     }
     Ok(Description {
         backbone: blueprint.backbone.to_string(),
@@ -157,11 +162,11 @@ pub fn describe(
     })
 }
 
-/// Counts segments of a graph.
-pub fn costs(graph: &Graph, segments: &[SegmentId]) -> Result<Vec<BlockCost>, Box<dyn Error>> {
+/// Counts blocks, which are segments of a graph.
+pub fn costs(graph: &Graph, parts: &[(Block, SegmentId)]) -> Result<Vec<BlockCost>, Box<dyn Error>> {
     let (shapes, costs) = (graph.shapes()?, graph.costs()?);
     let mut blocks = Vec::new();
-    for id in segments {
+    for (block, id) in parts {
         let (Some(segment), Some(cost)) = (graph.segments.get(id.0), costs.get(id.0)) else {
             return Err(format!("the graph has no segment {}", id.0).into());
         };
@@ -171,16 +176,21 @@ pub fn costs(graph: &Graph, segments: &[SegmentId]) -> Result<Vec<BlockCost>, Bo
             Op::BatchNorm(norm) => norm.mean.len() + norm.variance.len(),
             _ => 0,
         };
-        let statistics: usize = graph.nodes[start..segment.end]
-            .iter()
-            .map(|n| running(&n.op))
-            .sum();
+        let weights = |op: &Op| match op {
+            Op::Conv2d(conv) => conv.weight.len(),
+            Op::Linear(linear) => linear.weight.len(),
+            _ => 0,
+        };
+        let nodes = &graph.nodes[start..segment.end];
+        let statistics: usize = nodes.iter().map(|n| running(&n.op)).sum();
+        let weights: usize = nodes.iter().map(|n| weights(&n.op)).sum();
+        let vectors = cost.parameters - weights + statistics;
         let output = segment.outputs.first().map(|&node| shapes[node]);
         blocks.push(BlockCost {
             block: segment.name.clone(),
             parameters: cost.parameters,
             macs: cost.macs,
-            bytes: (cost.parameters + statistics) * size_of::<f32>(),
+            bytes: weights * block.bytes_of_a_weight() + vectors * size_of::<f32>(),
             output: match output {
                 Some(meanet_engine::Shape::Map(shape)) => shape.to_vec(),
                 Some(meanet_engine::Shape::Vector(length)) => vec![length],

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use meanet_crds::report::JobReport;
 use meanet_crds::revision::{Evaluation, MEANetRevisionSpec, Weights};
 use meanet_data::{Images, Shuffle, Source, Training};
-use meanet_net::train::{Backend, ExtensionRecipe, Material, Optimisation, retrain};
+use meanet_net::train::{Backend, ExtensionRecipe, InService, Material, Optimisation, retrain};
 use meanet_net::{EdgeBlobs, read_card};
 use meanet_store::{Blobs, Sample, datasets, read_samples};
 use tracing::info;
 
-use crate::edge::routing;
+use crate::edge::{precision, routing};
 use crate::report::{self, TERMINATION_LOG};
 
 /// Largest blob in bytes.
@@ -93,7 +93,7 @@ fn train(args: &Args) -> Result<JobReport, Box<dyn Error>> {
         // All classes: only so can it say that the main block was wrong to name a hard one.
         ..ExtensionRecipe::new((0..).take(card.classes).collect())
     };
-    let service = EdgeBlobs {
+    let blobs = EdgeBlobs {
         main: &main,
         adaptive: &adaptive,
         extension: &extension,
@@ -104,14 +104,13 @@ fn train(args: &Args) -> Result<JobReport, Box<dyn Error>> {
         .map(|&class| u32::try_from(class))
         .collect::<Result<Vec<_>, _>>()?;
     let device = args.backend.device()?;
-    let trained = retrain(
-        &recipe,
-        service,
-        &table,
-        &material,
-        &routing(&spec.routing),
-        &device,
-    )?;
+    let service = InService {
+        blobs,
+        hard_classes: &table,
+        routing: &routing(&spec.routing),
+        precision: precision(spec.model.precision),
+    };
+    let trained = retrain(&recipe, &service, &material, &device)?;
     let weights = Weights {
         main: spec.weights.main.clone(),
         adaptive: store.put_bytes(&trained.candidate.adaptive)?.to_string(),

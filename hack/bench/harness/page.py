@@ -17,6 +17,7 @@ def write(results: Mapping, out: pathlib.Path) -> None:
     parts = [HEAD, aims(found)]
     sections: dict[str, Callable] = {
         "engine": engine,
+        "int8": int8,
         "exits": exits,
         "training": training,
         "server": server,
@@ -85,6 +86,10 @@ def aims(found: Mapping) -> str:
             add(f"the same against {label}, batch 1", "≥ 2.0", one and f"{one[0]:.2f} to {one[1]:.2f}", one and one[0] >= 2)
         share = [figure["gflops"]["share"]["median"] for figure in figures if "gflops" in figure]
         add("share of the machine's sgemm peak", "reported", share and f"{min(share):.0%} to {max(share):.0%}" or None, None)
+    if figures := found.get("int8", {}).get("figures"):
+        for peer, label in (("onnxruntime", "onnxruntime's"), ("meanet, floats", "our floats")):
+            medians = [figure["ratio"][peer]["median"] for figure in figures]
+            add(f"main exit in 8 bits against {label}", "reported", f"{min(medians):.2f} to {max(medians):.2f}", None)
     if figures := found.get("exits", {}).get("figures"):
         for name, label in (("hard", "edge on its own"), ("offload", "edge with a cloud")):
             medians = [figure["ratio"][name]["median"] for figure in figures]
@@ -117,7 +122,7 @@ def engine(found: Mapping, plots: pathlib.Path) -> str:
     peers = list(dict.fromkeys(name for figure in figures for name in figure["ratio"]))
     rows, groups = [], []
     for figure in figures:
-        case = f"{NAMES[figure['network']]}, batch {figure['batch']}, {figure['threads']} thread{'s' if figure['threads'] > 1 else ''}"
+        case = case_of(figure)
         groups.append((case, figure["ratio"]))
         share = f"{figure['gflops']['share']['median']:.0%}" if "gflops" in figure else "–"
         rows.append([case, shown(figure["ms"]["meanet"]), *(shown(figure["ratio"][p]) if p in figure["ratio"] else "–" for p in peers), share, f"{figure['load']:.1f}"])
@@ -133,6 +138,29 @@ and optimised for inference. The share is of the multiply-accumulates of the net
 {table(["", "ours, ms a batch", *peers, "share of sgemm", "load"], rows)}
 
 ![Main exit against other engines](performance/engine.svg)"""
+
+
+def case_of(figure: Mapping) -> str:
+    return f"{NAMES[figure['network']]}, batch {figure['batch']}, {figure['threads']} thread{'s' if figure['threads'] > 1 else ''}"
+
+
+def int8(found: Mapping, plots: pathlib.Path) -> str:
+    figures = found["figures"]
+    peers = list(figures[0]["ratio"])
+    rows = [
+        [case_of(figure), shown(figure["ms"]["meanet"]), *(shown(figure["ratio"][peer]) for peer in peers), *(f"{figure['difference'][peer]:.1%}" for peer in ("meanet", "onnxruntime")), f"{figure['load']:.1f}"]
+        for figure in figures
+    ]
+    plot.bars(plots / "int8.svg", "Main exit in 8 bits: time of others for ours", "median of interleaved rounds, line over quartiles; above 1, ours is faster", [(case_of(figure), figure["ratio"]) for figure in figures])
+    return f"""## 8 bits
+
+Time of others for ours in 8 bits ({figures[0]['isa']} kernels): onnxruntime {figures[0]['version']} quantised by its own tool, channel by channel, and both engines in floats. Off: the
+largest difference of a logit from floats, of the largest logit, with {found['weights']} weights; `meanet eval --precision int8` says what 8 bits cost a trained
+network in accuracy.
+
+{table(["", "ours, ms a batch", *peers, "ours off", "onnxruntime off", "load"], rows)}
+
+![Main exit in 8 bits](performance/int8.svg)"""
 
 
 def exits(found: Mapping, plots: pathlib.Path) -> str:

@@ -20,6 +20,19 @@ pub enum Block {
     Cloud,
 }
 
+impl Block {
+    /// Bytes of a weight of a convolution or linear layer in the block's file. What is rolled out to the edges again and again is
+    /// halved; that moves an answer less than another seed would. Vectors (biases, what norms hold) are few and may span more than
+    /// 16 bits do: they have four bytes in any block.
+    #[must_use]
+    pub fn bytes_of_a_weight(self) -> usize {
+        match self {
+            Self::Adaptive | Self::Extension => 2,
+            Self::Main | Self::Cloud => 4,
+        }
+    }
+}
+
 /// How extension and main block meet (Long et al. 2021, §III).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Variant {

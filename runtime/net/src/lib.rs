@@ -18,6 +18,7 @@ mod network;
 mod norms;
 mod precision;
 mod pytorch;
+mod temperature;
 pub mod train;
 mod weights;
 
@@ -37,4 +38,5 @@ pub use manifest::{BlobDigests, Manifest, ManifestEvaluation, ModelBlobs, ModelE
 pub use norms::Norms;
 pub use precision::{Precision, UnknownPrecisionError};
 pub use pytorch::StateDict;
+pub use temperature::Temperatures;
 pub use weights::{WeightsError, digest, read_card};

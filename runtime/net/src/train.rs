@@ -29,7 +29,7 @@ pub use extension::{Examples, ExtensionRecipe, TrainedExtension, train_extension
 pub use metrics::{EpochLine, METRICS};
 pub use optimisation::Optimisation;
 pub use recipe::{Distillation, Recipe, Stage};
-pub use retrain::{Material, Retrained, retrain};
+pub use retrain::{InService, Material, Retrained, retrain};
 pub use run::{Run, TrainError};
 pub use schedule::Decay;
 pub use select::{select_by_gain, select_hard_classes};

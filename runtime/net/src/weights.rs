@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use burn::store::ModuleSnapshot;
 use burn::store::burn_pack::Tensor as PackedTensor;
 use burn::tensor::{Bytes, DType};
+use half::{bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sha2::{Digest, Sha256};
 use snafu::{OptionExt, Snafu, ensure};
 
-use crate::card::Card;
+use crate::card::{Block, Card};
 use crate::lower::{LowerError, PlanError};
 
 /// The one metadata entry; a single one, because safetensors writes several in no fixed order and the bytes are named by
@@ -181,20 +182,17 @@ pub(crate) fn encode(card: &Card, tensors: &Tensors) -> Result<Vec<u8>, WeightsE
     let metadata = serde_json::to_string(card).map_err(|e| WeightsError::Metadata {
         reason: e.to_string(),
     })?;
-    let bytes: Vec<(&String, &Values, Vec<u8>)> = tensors
+    let stored: Vec<(&String, &Values, Dtype, Vec<u8>)> = tensors
         .iter()
         .map(|(key, values)| {
-            (
-                key,
-                values,
-                values.data.iter().flat_map(|v| v.to_le_bytes()).collect(),
-            )
+            let format = format(card.block, values);
+            (key, values, format, stored(values, format))
         })
         .collect();
-    let views = bytes
+    let views = stored
         .iter()
-        .map(|(key, values, bytes)| {
-            TensorView::new(Dtype::F32, values.shape.clone(), bytes)
+        .map(|(key, values, format, bytes)| {
+            TensorView::new(*format, values.shape.clone(), bytes)
                 .map(|view| (key.as_str(), view))
                 .map_err(|e| WeightsError::Format {
                     reason: e.to_string(),
@@ -206,6 +204,22 @@ pub(crate) fn encode(card: &Card, tensors: &Tensors) -> Result<Vec<u8>, WeightsE
             reason: e.to_string(),
         }
     })
+}
+
+/// How a tensor is written; a weight that 16 bits do not reach keeps 32.
+fn format(block: Block, values: &Values) -> Dtype {
+    let halved = block.bytes_of_a_weight() == 2
+        && values.shape.len() > 1
+        && values.data.iter().all(|v| f16::from_f32(*v).is_finite());
+    if halved { Dtype::F16 } else { Dtype::F32 }
+}
+
+fn stored(values: &Values, format: Dtype) -> Vec<u8> {
+    let values = values.data.iter();
+    match format {
+        Dtype::F16 => values.flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect(),
+        _ => values.flat_map(|v| v.to_le_bytes()).collect(),
+    }
 }
 
 /// Card and tensors of a blob.
@@ -231,7 +245,7 @@ pub fn read_card(bytes: &[u8]) -> Result<Card, WeightsError> {
     })
 }
 
-/// Tensors of any safetensors file with 32-bit floats.
+/// Tensors of any safetensors file with floats of 32 or 16 bits.
 pub(crate) fn decode_tensors(bytes: &[u8]) -> Result<Tensors, WeightsError> {
     let file = SafeTensors::deserialize(bytes)
         .map_err(|e| e.to_string())
@@ -239,21 +253,27 @@ pub(crate) fn decode_tensors(bytes: &[u8]) -> Result<Tensors, WeightsError> {
     file.tensors()
         .into_iter()
         .map(|(key, view)| {
-            ensure!(
-                view.dtype() == Dtype::F32,
-                KeySnafu {
-                    network: "this project",
-                    key: key.clone(),
-                    reason: format!("is {:?} instead of F32", view.dtype())
+            let data = match view.dtype() {
+                Dtype::F32 => floats(view.data()),
+                Dtype::F16 => halves(view.data(), |bytes| f16::from_le_bytes(bytes).to_f32()),
+                Dtype::BF16 => halves(view.data(), |bytes| bf16::from_le_bytes(bytes).to_f32()),
+                other => {
+                    return KeySnafu {
+                        network: "this project",
+                        key,
+                        reason: format!("is {other:?} instead of F32, F16 or BF16"),
+                    }
+                    .fail();
                 }
-            );
-            let values = Values {
-                shape: view.shape().to_vec(),
-                data: floats(view.data()),
             };
-            Ok((key, values))
+            let shape = view.shape().to_vec();
+            Ok((key, Values { shape, data }))
         })
         .collect()
+}
+
+fn halves(bytes: &[u8], value: fn([u8; 2]) -> f32) -> Vec<f32> {
+    bytes.chunks_exact(2).map(|b| value([b[0], b[1]])).collect()
 }
 
 pub(crate) fn floats(bytes: &[u8]) -> Vec<f32> {
@@ -266,12 +286,71 @@ pub(crate) fn floats(bytes: &[u8]) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::input::InputSpec;
 
     #[test]
     fn a_digest_names_its_algorithm() {
         assert_eq!(
             digest(b""),
             "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        );
+    }
+
+    fn card(block: Block) -> Card {
+        Card::whole(block, "ResNet20".parse().unwrap(), 3, InputSpec::cifar100())
+    }
+
+    fn values(shape: &[usize], data: &[f32]) -> Values {
+        Values {
+            shape: shape.to_vec(),
+            data: data.to_vec(),
+        }
+    }
+
+    #[test]
+    fn what_is_rolled_out_again_is_halved() {
+        let precise = [0.1, -0.333_333_34, 1e-3];
+        let tensors = Tensors::from([
+            ("bias".to_owned(), values(&[3], &precise)),
+            ("huge".to_owned(), values(&[3, 1], &[1e6, 0.1, 0.0])),
+            ("weight".to_owned(), values(&[3, 1], &precise)),
+        ]);
+        let sizes = [Block::Main, Block::Extension].map(|block| {
+            let blob = encode(&card(block), &tensors).unwrap();
+            let (found, read) = decode(&blob).unwrap();
+            assert_eq!(found.block, block);
+            // Once halved, it stays what it is.
+            assert_eq!(encode(&found, &read).unwrap(), blob);
+            for key in ["bias", "huge"] {
+                assert_eq!(read[key], tensors[key]);
+            }
+            for (read, given) in read["weight"].data.iter().zip(&precise) {
+                let step = if block == Block::Main {
+                    0.0
+                } else {
+                    given.abs() / 2048.0
+                };
+                assert!((read - given).abs() <= step, "{read} {given}");
+            }
+            SafeTensors::deserialize(&blob)
+                .unwrap()
+                .tensor("weight")
+                .unwrap()
+                .data()
+                .len()
+        });
+        assert_eq!(sizes, [12, 6]);
+    }
+
+    #[test]
+    fn whole_numbers_are_no_weights() {
+        let data = [0; 8];
+        let view = TensorView::new(Dtype::I64, vec![1], &data).unwrap();
+        let blob = safetensors::serialize([("steps", view)], None).unwrap();
+        let error = decode_tensors(&blob).unwrap_err().to_string();
+        assert!(
+            error.contains("steps is I64 instead of F32, F16 or BF16"),
+            "{error}"
         );
     }
 

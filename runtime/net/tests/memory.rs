@@ -6,9 +6,7 @@ use std::fs;
 
 use meanet_data::Training;
 use meanet_data::procedural;
-use meanet_net::train::{
-    Backend, Classifier, Lessons, Recipe, Run, Stage, reestimate_norms, train_classifier,
-};
+use meanet_net::train::{Backend, Lessons, Recipe, Run, Stage, reestimate_norms, train_classifier};
 use meanet_net::{Block, InputSpec};
 
 /// A line of this process's status in MiB, `VmRSS` or `VmHWM`.

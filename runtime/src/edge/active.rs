@@ -1,9 +1,11 @@
 use std::sync::Arc;
 
-use meanet_crds::deployment::{ExtensionRule, Routing as RoutingSpec, Score, WhenCloudUnavailable};
+use meanet_crds::deployment::{
+    ExtensionRule, Precision as PrecisionSpec, Routing as RoutingSpec, Score, WhenCloudUnavailable,
+};
 use meanet_crds::revision::MEANetRevisionSpec;
 use meanet_method as method;
-use meanet_net::EdgeNetwork;
+use meanet_net::{EdgeNetwork, Precision};
 use tokio::sync::watch;
 
 /// One revision, ready to answer. Weights and routing travel together: a request holds one of these from start to end.
@@ -60,6 +62,14 @@ pub(crate) fn routing(spec: &RoutingSpec) -> method::Routing {
             WhenCloudUnavailable::AnswerLocally => method::WhenUnavailable::AnswerLocally,
             WhenCloudUnavailable::Fail => method::WhenUnavailable::Fail,
         },
+    }
+}
+
+/// A revision's precision as networks take it.
+pub(crate) fn precision(spec: PrecisionSpec) -> Precision {
+    match spec {
+        PrecisionSpec::Float32 => Precision::Float32,
+        PrecisionSpec::Int8 => Precision::Int8,
     }
 }
 

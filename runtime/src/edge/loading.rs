@@ -7,17 +7,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use meanet_crds::deployment::Precision as PrecisionSpec;
 use meanet_crds::revision::MEANetRevisionSpec;
 use meanet_method::{HardClasses, HardClassesError};
-use meanet_net::{Compute, EdgeBlobs, EdgeNetwork, Precision, WeightsError};
+use meanet_net::{Compute, EdgeBlobs, EdgeNetwork, WeightsError};
 use meanet_store::{BlobError, Blobs, Digest, ParseDigestError};
 use serde::{Deserialize, Serialize};
 use snafu::{ResultExt, Snafu, ensure};
 use tokio::sync::Semaphore;
 use tracing::warn;
 
-use super::active::{Active, Loaded, Slot};
+use super::active::{Active, Loaded, Slot, precision};
 
 /// Largest blob of an edge network in bytes.
 const MAX_BLOB: u64 = 256 << 20;
@@ -276,11 +275,7 @@ fn load(blobs: &Blobs, spec: &MEANetRevisionSpec, compute: Compute) -> Result<Lo
         adaptive: &adaptive,
         extension: &extension,
     };
-    let precision = match spec.model.precision {
-        PrecisionSpec::Float32 => Precision::Float32,
-        PrecisionSpec::Int8 => Precision::Int8,
-    };
-    let edge = EdgeNetwork::load_as(blobs, precision, compute).context(WeightsSnafu)?;
+    let edge = EdgeNetwork::load_as(blobs, precision(spec.model.precision), compute).context(WeightsSnafu)?;
     let (model, card) = (&spec.model, edge.card());
     ensure!(
         card.backbone.to_string() == model.backbone.as_str(),

@@ -4,10 +4,15 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use meanet_data::Images;
 use meanet_method::ExtensionRule;
+use meanet_method::calibration::fit_temperature;
 use meanet_net::evaluate::{by_entropy, outputs};
 use meanet_net::train::Classifier;
-use meanet_net::{Block, CloudNetwork, EdgeNetwork, Manifest, ManifestEvaluation, ModelBlobs, read_card};
+use meanet_net::{
+    Block, CloudNetwork, EdgeNetwork, Manifest, ManifestEvaluation, ModelBlobs, Temperatures, read_card,
+};
+use tracing::info;
 
 use super::calibrate::calibrated;
 use super::extension::{ADAPTIVE, EXTENSION, REPORT, Report};
@@ -43,10 +48,12 @@ pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         cloud: cloud.as_ref().map(|c| c.blob(Block::Cloud)).transpose()?,
     };
     let parts = read(&args.data, &read_card(&blobs.main)?.input)?;
-    let blobs = calibrated(blobs, &parts.training.0)?;
+    let report: Report = serde_json::from_slice(&blob(&args.extension, REPORT)?)?;
+    let temperatures = temperatures(&blobs, &report.hard_classes, &parts.selection.0)?;
+    info!(?temperatures, "logits divided");
+    let blobs = calibrated(blobs.at(temperatures)?, &parts.training.0)?;
     let edge = EdgeNetwork::load(blobs.edge())?;
     let network = blobs.cloud.as_deref().map(CloudNetwork::load).transpose()?;
-    let report: Report = serde_json::from_slice(&blob(&args.extension, REPORT)?)?;
     let outputs = outputs(&edge, &report.hard_classes, network.as_ref(), &parts.measure.0)?;
     let alone = outputs.report(&by_entropy(None, ExtensionRule::Extension))?;
     let manifest = Manifest {
@@ -71,6 +78,30 @@ pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     };
     println!("{}", manifest.write(&args.out, &blobs)?);
     Ok(())
+}
+
+/// What the blobs' logits have to be divided by to be as sure as they are right, on held-out images.
+fn temperatures(
+    blobs: &ModelBlobs,
+    hard_classes: &[u32],
+    held_out: &Images,
+) -> Result<Temperatures, Box<dyn Error>> {
+    let edge = EdgeNetwork::load(blobs.edge())?;
+    let cloud = blobs.cloud.as_deref().map(CloudNetwork::load).transpose()?;
+    let said = outputs(&edge, hard_classes, cloud.as_ref(), held_out)?;
+    let fit = |logits: &[Vec<f32>], index: &dyn Fn(u32) -> Option<usize>| {
+        let rows = logits.iter().zip(&said.labels);
+        let rows: Vec<_> = rows.map(|(row, &label)| (&row[..], index(label))).collect();
+        fit_temperature(&rows)
+    };
+    let class = |label: u32| Some(label as usize);
+    Ok(Temperatures {
+        main: fit(&said.main, &class),
+        extension: fit(&said.extension, &|label| {
+            edge.outputs().binary_search(&label).ok()
+        }),
+        cloud: fit(&said.cloud, &class),
+    })
 }
 
 fn blob(folder: &Path, name: &str) -> Result<Vec<u8>, Box<dyn Error>> {

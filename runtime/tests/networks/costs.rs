@@ -1,6 +1,6 @@
 //! What blocks cost is what was published of them.
 
-use meanet_net::{Backbone, Blueprint, CloudGraph, EdgeGraph, Fusion, InputSpec, Variant};
+use meanet_net::{Backbone, Block, Blueprint, CloudGraph, EdgeGraph, Fusion, InputSpec, Variant};
 use meanet_runtime::describe::{costs, describe, scaled};
 
 fn input(height: usize, width: usize) -> InputSpec {
@@ -57,7 +57,7 @@ fn whole_networks_cost_what_others_say() {
     ] {
         let backbone: Backbone = backbone.parse().unwrap();
         let cloud = CloudGraph::untrained(backbone, classes, &input(side, side)).unwrap();
-        let cost = &costs(&cloud.graph, &[cloud.network]).unwrap()[0];
+        let cost = &costs(&cloud.graph, &[(Block::Cloud, cloud.network)]).unwrap()[0];
         let found = (scaled(cost.macs), scaled(cost.parameters));
         assert_eq!(found, (macs.to_owned(), parameters.to_owned()), "{backbone}");
     }

@@ -1,9 +1,10 @@
 //! The end of a process, and more work than there is room for.
 
+use std::pin::pin;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use futures::future::join_all;
+use futures::future::{Either, join_all, select};
 use reqwest::Client;
 use serde_json::Value;
 
@@ -15,14 +16,11 @@ async fn the_edge_answers_what_is_under_way_when_it_ends() {
     let cloud = CloudServer::start(&model).await;
     let mut edge = EdgeServer::start(&cloud.store_url(), &cloud.model_url()).await;
     edge.service.bring("r1", &model.revision(10.0)).await.unwrap();
-    let body = large(32);
-    let asked = (0..6).map(|_| edge.infer(&body));
-    let stop = async {
-        // Until all wait for the one compute thread, but for those that it has.
-        wait_for_metric(&edge.client, &edge.url("/metrics"), "meanet_edge_queue_depth", 4).await;
-        edge.token.cancel();
-    };
-    let (answers, ()) = futures::join!(join_all(asked), stop);
+    // They fill all room, so that one more is refused when all have been admitted.
+    let (body, one_more) = (large(ROOM as u32 / 4), infer_json(&image(1)));
+    let full = async || while edge.infer(&one_more).await.status() != 429 {};
+    let ask = || join_all((0..4).map(|_| edge.infer(&body)));
+    let answers = stopped_under_way(ask, full, || edge.token.cancel()).await;
     for answer in answers {
         assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
     }
@@ -113,19 +111,20 @@ async fn sigterm_lets_the_cloud_answer() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let (url, body) = (format!("{base}/v2/models/cloud/infer"), large(32));
-    let asked = join_all((0..4).map(|_| client.post(&url).json(&body).send()));
-    let stop = async {
-        wait_for_metric(&client, &format!("{base}/metrics"), "meanet_cloud_queue_depth", 1).await;
-        let pid = process.0.id().to_string();
+    let ask = || join_all((0..4).map(|_| client.post(&url).json(&body).send()));
+    let metrics = format!("{base}/metrics");
+    let full = async || wait_for_metric(&client, &metrics, "meanet_cloud_queue_depth", 96).await;
+    let pid = process.0.id().to_string();
+    let terminate = || {
         assert!(
             Command::new("kill")
                 .args(["-TERM", &pid])
                 .status()
                 .unwrap()
                 .success()
-        );
+        )
     };
-    let (answers, ()) = futures::join!(asked, stop);
+    let answers = stopped_under_way(ask, full, terminate).await;
     for answer in answers {
         assert!(answer.unwrap().status().is_success());
     }
@@ -134,6 +133,25 @@ async fn sigterm_lets_the_cloud_answer() {
         .unwrap()
         .unwrap();
     assert!(status.success(), "{status}");
+}
+
+/// What is answered to requests that a server has when it is told to stop. Where they are answered before `full` returns, they are sent
+/// again.
+async fn stopped_under_way<A: Future>(
+    ask: impl Fn() -> A,
+    full: impl AsyncFn(),
+    stop: impl FnOnce(),
+) -> A::Output {
+    let deadline = Instant::now() + Duration::from_mins(1);
+    loop {
+        match select(pin!(ask()), pin!(full())).await {
+            Either::Left(_) => assert!(Instant::now() < deadline, "all is answered before all is there"),
+            Either::Right(((), asked)) => {
+                stop();
+                return asked.await;
+            }
+        }
+    }
 }
 
 /// Returns when the metric is at least `wanted`.

@@ -1,9 +1,10 @@
-//! Revisions and thresholds change under load: no request fails, and every answer is of exactly one revision.
+//! Revisions, thresholds and precision change under load: no request fails, and every answer is of exactly one revision.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use meanet_crds::deployment::Precision;
 use meanet_crds::revision::MEANetRevisionSpec;
 
 use crate::support::{CloudServer, EdgeServer, Model, Said, image, infer_json, revision, said};
@@ -26,6 +27,9 @@ fn revisions(model: &Model) -> Vec<(String, MEANetRevisionSpec)> {
             all.push((format!("{name}-{offload_above}"), spec));
         }
     }
+    let (_, mut rounded) = all[2].clone();
+    rounded.model.precision = Precision::Int8;
+    all.push(("int8-10".to_owned(), rounded));
     all
 }
 
@@ -83,6 +87,13 @@ async fn no_answer_mixes_two_revisions() {
     assert!(
         differ("own-10", "stubborn-10") && differ("own-0.5", "own-10"),
         "nothing to mix up"
+    );
+    let score = |name: &str, seed: u32| expected[&(name.to_owned(), seed)].score;
+    assert!(
+        images
+            .iter()
+            .any(|&seed| score("own-10", seed) != score("int8-10", seed)),
+        "nothing was rounded"
     );
 
     let images = Arc::new(images);

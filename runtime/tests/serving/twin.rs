@@ -65,7 +65,7 @@ async fn a_failure_is_reported_and_the_next_wish_is_not_held_up_by_it() {
     store.open();
     api.revision("r1", &model.revision(1.0));
     let mut other = model.revision(1.0);
-    other.hard_classes = vec![0];
+    other.hard_classes = vec![other.model.classes];
     api.revision("r2", &other);
     let _follower = follow(cache.path(), &store.url, &api);
     api.reported("waiting", |s| s["phase"] == "Waiting").await;

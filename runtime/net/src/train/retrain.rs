@@ -9,7 +9,9 @@ use tracing::info;
 use crate::calibrate::{Calibrated, calibrate};
 use crate::edge::{EdgeBlobs, EdgeNetwork};
 use crate::evaluate::{Report, outputs};
+use crate::lower::Compute;
 use crate::norms::Norms;
+use crate::precision::Precision;
 use crate::train::adapt::{answers, reestimate_norms};
 use crate::train::extension::{Examples, ExtensionRecipe, TrainedExtension, train_extension};
 use crate::train::run::{DataSnafu, TrainError, WeightsSnafu};
@@ -30,6 +32,19 @@ pub struct Material {
     pub collected: Training,
     /// How sure the cloud was of each of these, in 0..=1. An image that it was unsure of teaches less about its class.
     pub confidences: Vec<f32>,
+}
+
+/// What a candidate is to replace.
+#[derive(Clone, Copy, Debug)]
+pub struct InService<'a> {
+    /// Its blobs.
+    pub blobs: EdgeBlobs<'a>,
+    /// Its table of hard classes.
+    pub hard_classes: &'a [u32],
+    /// How inputs leave; nothing is sent to the cloud when it is judged.
+    pub routing: &'a Routing,
+    /// What edges compute in: so it is judged, and so is the candidate.
+    pub precision: Precision,
 }
 
 /// What a candidate is trained on, chosen by and judged by.
@@ -106,23 +121,27 @@ fn share_out(material: &Material, seed: u64) -> Result<Shares, TrainError> {
 }
 
 /// Trains a candidate for the blocks in service, beginning with these where they have the recipe's outputs; chooses the
-/// classes to route to it; and measures both under `routing` with nothing sent to the cloud. `hard_classes` is the table
-/// in service.
+/// classes to route to it; and measures both with nothing sent to the cloud.
 pub fn retrain(
     recipe: &ExtensionRecipe,
-    service: EdgeBlobs<'_>,
-    hard_classes: &[u32],
+    service: &InService<'_>,
     material: &Material,
-    routing: &Routing,
     device: &Device,
 ) -> Result<Retrained, TrainError> {
+    let InService {
+        blobs: service,
+        hard_classes,
+        routing,
+        precision,
+    } = *service;
+    let load = |blobs| EdgeNetwork::load_as(blobs, precision, Compute::default()).context(WeightsSnafu);
     let Shares {
         training,
         confidences,
         selection,
         judgement,
     } = share_out(material, recipe.seed)?;
-    let network = EdgeNetwork::load(service).context(WeightsSnafu)?;
+    let network = load(service)?;
     let current = Norms::of(service.adaptive).context(WeightsSnafu)?;
     let taken_anew = reestimate_norms(service.main, &training.0, recipe.seed, device)?;
     let new_norms = are_better(service.main, [&current, &taken_anew], &selection.0)?;
@@ -146,12 +165,11 @@ pub fn retrain(
         candidate.adaptive = calibrated.adaptive;
         candidate.extension = calibrated.extension;
     }
-    let trained = EdgeNetwork::load(EdgeBlobs {
+    let trained = load(EdgeBlobs {
         main: service.main,
         adaptive: &candidate.adaptive,
         extension: &candidate.extension,
-    })
-    .context(WeightsSnafu)?;
+    })?;
     let table = run(&trained, trained.outputs(), &selection.0)?;
     let table = select_by_gain(&table).map_err(|e| TrainError::Data {
         reason: e.to_string(),

@@ -7,10 +7,10 @@ use std::path::Path;
 use meanet_data::{Images, Shift, Training, split};
 use meanet_method::{ExtensionRule, by_entropy};
 use meanet_net::train::{
-    ExtensionRecipe, HeadRecipe, Lessons, Material, Optimisation, Recipe, Run, Stage, classifier_of,
-    reestimate_norms, retrain, retrain_head, train_classifier,
+    ExtensionRecipe, HeadRecipe, InService, Lessons, Material, Optimisation, Recipe, Run, Stage,
+    classifier_of, reestimate_norms, retrain, retrain_head, train_classifier,
 };
-use meanet_net::{Block, EdgeBlobs, Manifest};
+use meanet_net::{Block, EdgeBlobs, Manifest, Precision};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
@@ -196,14 +196,13 @@ pub(super) fn adapt(
                 confidences,
             };
             let recipe = extension_recipe(setup.subject.manifest.classes, plan.epochs, plan.seed);
-            let trained = retrain(
-                &recipe,
-                blobs.edge(),
-                &setup.subject.manifest.hard_classes,
-                &material,
-                &by_entropy(None, ExtensionRule::Extension),
-                &device,
-            )?;
+            let service = InService {
+                blobs: blobs.edge(),
+                hard_classes: &setup.subject.manifest.hard_classes,
+                routing: &by_entropy(None, ExtensionRule::Extension),
+                precision: Precision::Float32,
+            };
+            let trained = retrain(&recipe, &service, &material, &device)?;
             let cpu_seconds = cpu_seconds()? - began;
             let edge = EdgeBlobs {
                 main: &blobs.main,

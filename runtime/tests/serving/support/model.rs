@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use meanet_crds::revision::MEANetRevisionSpec;
-use meanet_net::{Manifest, ModelBlobs};
+use meanet_net::{Manifest, ModelBlobs, read_card};
 use meanet_store::{Blobs, Digest};
 use serde_json::json;
 use tempfile::TempDir;
@@ -43,9 +43,10 @@ impl Model {
         revision(&self.manifest, &self.manifest.weights.extension, offload_above)
     }
 
-    /// Puts another extension block into the store, one that always answers the first hard class; gives its digest.
+    /// Puts another extension block into the store, one that always answers its first class; gives its digest.
     pub fn stubborn_extension(&self) -> String {
-        let bytes = biased(&self.blobs.extension, self.manifest.hard_classes.len());
+        let outputs = read_card(&self.blobs.extension).unwrap().outputs.unwrap();
+        let bytes = biased(&self.blobs.extension, outputs.len());
         let blobs = Blobs::open(self.store.path()).unwrap();
         blobs.put_bytes(&bytes).unwrap().to_string()
     }

@@ -8,13 +8,16 @@ use meanet_data::{Images, Training, procedural};
 use meanet_method::{ExtensionRule, HardClasses};
 use meanet_net::evaluate::by_entropy;
 use meanet_net::train::{
-    Backend, Classifier, Examples, ExtensionRecipe, Lessons, Material, Optimisation, Recipe, Run, Stage,
-    TrainedExtension, classifier_of, reestimate_norms, retrain, train_classifier, train_extension,
+    Backend, Classifier, Examples, ExtensionRecipe, InService, Lessons, Material, Optimisation, Recipe, Run,
+    Stage, TrainedExtension, classifier_of, reestimate_norms, retrain, train_classifier, train_extension,
 };
 use meanet_net::{
     Block, Calibrated, CloudNetwork, Compute, EdgeBlobs, EdgeNetwork, ImageBatch, InputSpec, Manifest,
-    ModelBlobs, Norms, Precision, StateDict, Variant, calibrate, digest, read_card,
+    ModelBlobs, Norms, Precision, StateDict, Temperatures, Variant, calibrate, digest, read_card,
 };
+
+mod packed;
+mod retrained;
 
 fn input(side: usize) -> InputSpec {
     InputSpec {
@@ -142,58 +145,6 @@ fn costs_agree_with_the_published_table() {
 }
 
 #[test]
-fn a_calibrated_model_runs_in_8_bits_and_is_the_same_in_floats() {
-    let folder = tempfile::tempdir().unwrap();
-    let blobs = model(folder.path());
-    let load = |blobs: EdgeBlobs<'_>, precision| EdgeNetwork::load_as(blobs, precision, Compute::default());
-    let error = load(blobs.edge(), Precision::Int8).err().unwrap().to_string();
-    assert!(
-        error.contains("main block carries no ranges") && error.contains("meanet train calibrate"),
-        "{error}"
-    );
-
-    let data = images(24).0;
-    let made = calibrate(blobs.edge(), &data, Calibrated::All).unwrap();
-    let again = calibrate(blobs.edge(), &data, Calibrated::All).unwrap();
-    assert_eq!(made, again, "the same images give the same bytes");
-    let edge = EdgeBlobs {
-        main: &made.main,
-        adaptive: &made.adaptive,
-        extension: &made.extension,
-    };
-    let (floats, coarse) = (
-        load(edge, Precision::Float32).unwrap(),
-        load(edge, Precision::Int8).unwrap(),
-    );
-    let before = load(blobs.edge(), Precision::Float32).unwrap();
-    let batch = ImageBatch::from_bytes(data.height, data.width, data.pixels.clone()).unwrap();
-    let logits = |network: &EdgeNetwork| {
-        let pass = network.main(&batch).unwrap();
-        let all: Vec<usize> = (0..batch.len()).collect();
-        let extended = network.extension(&pass, &batch, &all).unwrap();
-        pass.logits
-            .into_iter()
-            .chain(extended)
-            .flatten()
-            .collect::<Vec<f32>>()
-    };
-    assert_eq!(logits(&floats), logits(&before));
-    let squares = |values: &mut dyn Iterator<Item = f32>| values.map(|v| v * v).sum::<f32>();
-    let (exact, near) = (logits(&floats), logits(&coarse));
-    let off = squares(&mut exact.iter().zip(&near).map(|(a, b)| a - b)) / squares(&mut exact.iter().copied());
-    assert!(off > 0.0 && off.sqrt() < 0.1, "off by {}", off.sqrt());
-
-    // A main block that stays keeps its bytes; without ranges of its own there is no 8-bit plan.
-    let kept = calibrate(blobs.edge(), &data, Calibrated::Retrained).unwrap();
-    assert_eq!(kept.main, blobs.main);
-    assert!(read_card(&kept.extension).unwrap().ranges.len() > 1);
-    let over = calibrate(edge, &data, Calibrated::Retrained).unwrap();
-    assert_eq!(over, made);
-    let none = calibrate(blobs.edge(), &Images::empty(8, 8), Calibrated::All);
-    assert!(none.is_err_and(|e| e.to_string().contains("training images")));
-}
-
-#[test]
 fn blobs_that_do_not_belong_together_are_refused() {
     let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let blobs = model(one.path());
@@ -275,108 +226,6 @@ fn a_model_survives_its_folder_and_answers_the_same_for_bytes_and_floats() {
     assert!(edge.extension(&pass, &bytes, &[6]).is_err());
     let wrong = ImageBatch::from_bytes(4, 4, vec![0; 48]).unwrap();
     assert!(edge.main(&wrong).err().unwrap().to_string().contains("takes 8×8"));
-}
-
-#[test]
-fn a_retraining_starts_from_what_is_in_service() {
-    let folder = tempfile::tempdir().unwrap();
-    let blobs = model(folder.path());
-    let routing = by_entropy(None, ExtensionRule::Extension);
-    let device = Backend::Flex.device().unwrap();
-    let mut recipe = extension_recipe(vec![1, 3]);
-    recipe.epochs = 0;
-    let material = |collected: Training| Material {
-        labelled: images(40),
-        confidences: vec![0.5; collected.0.len()],
-        collected,
-    };
-    let run = |recipe: &ExtensionRecipe, table: &[u32], material: &Material| {
-        retrain(recipe, blobs.edge(), table, material, &routing, &device)
-    };
-    let table = run(&recipe, &[1, 3], &material(images(0))).unwrap().hard_classes;
-    assert!(!table.is_empty() && table.iter().all(|class| [1, 3].contains(class)));
-    let same = run(&recipe, &table, &material(images(0))).unwrap();
-    assert_eq!(
-        same.report, same.baseline,
-        "nothing was trained, so nothing is better or worse"
-    );
-    recipe.epochs = 1;
-    let trained = run(&recipe, &table, &material(images(8))).unwrap();
-    let candidate = &trained.candidate;
-    EdgeNetwork::load(EdgeBlobs {
-        main: &blobs.main,
-        adaptive: &candidate.adaptive,
-        extension: &candidate.extension,
-    })
-    .unwrap();
-    assert_ne!(candidate.adaptive, blobs.adaptive);
-    let few = Material {
-        labelled: images(5),
-        collected: images(5),
-        confidences: vec![1.0; 5],
-    };
-    let error = run(&recipe, &table, &few).unwrap_err().to_string();
-    assert!(error.contains("10 images are too few"), "{error}");
-}
-
-#[test]
-fn an_edge_takes_the_statistics_that_come_with_its_adaptive_block() {
-    let folder = tempfile::tempdir().unwrap();
-    let blobs = model(folder.path());
-    let device = Backend::Flex.device().unwrap();
-    let Training(mut dark) = images(32);
-    dark.pixels.iter_mut().for_each(|value| *value /= 4);
-    let norms = reestimate_norms(&blobs.main, &dark, 0, &device).unwrap();
-    let training = Training(dark);
-    let examples = Examples {
-        norms: Some(&norms),
-        ..Examples::of(&training)
-    };
-    let trained = train_extension(
-        &extension_recipe(vec![1, 3]),
-        &blobs.main,
-        &examples,
-        None,
-        &device,
-    )
-    .unwrap();
-    assert_eq!(Norms::of(&trained.adaptive).unwrap(), norms);
-    let edge = EdgeNetwork::load(EdgeBlobs {
-        main: &blobs.main,
-        adaptive: &trained.adaptive,
-        extension: &trained.extension,
-    })
-    .unwrap();
-    let alone = |main: &[u8]| CloudNetwork::load(&classifier_of(main).unwrap()).unwrap();
-    let batch = ImageBatch::from_bytes(8, 8, images(6).0.pixels).unwrap();
-    let found = edge.main(&batch).unwrap().logits;
-    let farthest = |main: &[u8]| {
-        let wanted = alone(main).logits(&batch).unwrap();
-        let pairs = found.iter().flatten().zip(wanted.iter().flatten());
-        pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
-    };
-    assert!(farthest(&norms.onto(&blobs.main).unwrap()) < 1e-4);
-    assert!(farthest(&blobs.main) > 1e-2);
-
-    // A later retraining goes on from them, where it finds none that are better.
-    let recipe = ExtensionRecipe {
-        epochs: 0,
-        ..extension_recipe(vec![1, 3])
-    };
-    let service = EdgeBlobs {
-        main: &blobs.main,
-        adaptive: &trained.adaptive,
-        extension: &trained.extension,
-    };
-    let material = Material {
-        labelled: images(40),
-        collected: images(0),
-        confidences: Vec::new(),
-    };
-    let routing = by_entropy(None, ExtensionRule::Extension);
-    let again = retrain(&recipe, service, &[1, 3], &material, &routing, &device).unwrap();
-    let kept = Norms::of(&again.candidate.adaptive).unwrap() == norms;
-    assert_ne!(kept, again.new_norms);
 }
 
 /// `MEANET_WEIGHTS` names a folder with networks that others trained, and `golden.json` with logits of theirs for the first

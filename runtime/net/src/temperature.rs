@@ -1,0 +1,71 @@
+//! Logits whose softmax says how often a network is right (temperature scaling, Guo et al. 2017): then thresholds on scores mean the same
+//! for any training. A network that learned from a soft teacher is far too unsure without, and a threshold in nats would send everything.
+
+use crate::card::{Block, Card};
+use crate::edge::open;
+use crate::manifest::ModelBlobs;
+use crate::weights::{Tensors, WeightsError, digest, encode, read_card};
+
+/// What logits are divided by; 1 leaves them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Temperatures {
+    /// Of the main block.
+    pub main: f32,
+    /// Of an extension with logits of its own; one that adds to the main block's goes with these.
+    pub extension: f32,
+    /// Of the cloud's network.
+    pub cloud: f32,
+}
+
+impl ModelBlobs {
+    /// The same networks with logits divided, by their last layers: no answer changes. The blobs are bound to each other anew.
+    pub fn at(&self, temperatures: Temperatures) -> Result<Self, WeightsError> {
+        let cooled = |blob: &[u8], block: Block, temperature: f32| -> Result<(Card, Tensors), WeightsError> {
+            let (card, mut tensors) = open(blob, block)?;
+            for (_, values) in tensors.iter_mut().filter(|(key, _)| key.starts_with(LAST)) {
+                for value in &mut values.data {
+                    *value /= temperature;
+                }
+            }
+            Ok((card, tensors))
+        };
+        let (card, tensors) = cooled(&self.main, Block::Main, temperatures.main)?;
+        let main = encode(&card, &tensors)?;
+        let base = Some(digest(&main));
+        let (card, tensors) = open(&self.adaptive, Block::Adaptive)?;
+        let card = Card {
+            base: base.clone(),
+            ..card
+        };
+        let adaptive = encode(&card, &tensors)?;
+        let temperature = if read_card(&self.extension)?.adds_to_main {
+            temperatures.main
+        } else {
+            temperatures.extension
+        };
+        let (card, tensors) = cooled(&self.extension, Block::Extension, temperature)?;
+        let card = Card {
+            base,
+            adaptive: Some(digest(&adaptive)),
+            ..card
+        };
+        let extension = encode(&card, &tensors)?;
+        let cloud = self
+            .cloud
+            .as_deref()
+            .map(|blob| {
+                let (card, tensors) = cooled(blob, Block::Cloud, temperatures.cloud)?;
+                encode(&card, &tensors)
+            })
+            .transpose()?;
+        Ok(Self {
+            main,
+            adaptive,
+            extension,
+            cloud,
+        })
+    }
+}
+
+/// What the keys of the layer that puts out logits begin with, in any block that has one.
+const LAST: &str = "head.";
