@@ -16,6 +16,7 @@
 )]
 
 mod bad_input;
+mod bad_tensors;
 mod batching;
 mod connections;
 mod dead_cloud;

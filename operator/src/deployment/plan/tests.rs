@@ -17,7 +17,9 @@ use crate::deployment::observe::{
 };
 use crate::deployment::validate::validate;
 
+mod conditions;
 mod random;
+mod retraining;
 mod scenarios;
 
 const START: i64 = 1_800_000_000;
