@@ -1,6 +1,10 @@
 //! What blocks cost is what was published of them.
 
-use meanet_net::{Backbone, Block, Blueprint, CloudGraph, EdgeGraph, Fusion, InputSpec, Variant};
+use std::path::Path;
+
+use meanet_net::{
+    Backbone, Block, Blueprint, CloudGraph, EdgeGraph, Fusion, InputSpec, Manifest, Variant, read_card,
+};
 use meanet_runtime::describe::{costs, describe, scaled};
 
 fn input(height: usize, width: usize) -> InputSpec {
@@ -91,4 +95,25 @@ fn networks_are_there_for_every_size_they_allow() {
         error.contains("images of 4×7 are too small for a ResNet20 in variant Split"),
         "{error}"
     );
+}
+
+#[test]
+fn blobs_are_as_large_as_is_said() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/cifar100");
+    let (_, _, blobs) = Manifest::open(&folder).unwrap();
+    let cloud = blobs.cloud.as_deref().unwrap();
+    let backbone = read_card(cloud).unwrap().backbone;
+    let described = describe(
+        &read_card(&blobs.extension).unwrap().blueprint(),
+        100,
+        &EdgeGraph::of_blobs(blobs.edge()).unwrap(),
+        Some((backbone, CloudGraph::of_blob(cloud).unwrap())),
+    )
+    .unwrap();
+    let stored = [&blobs.main[..], &blobs.adaptive, &blobs.extension, cloud].map(|blob| {
+        let file = safetensors::SafeTensors::deserialize(blob).unwrap();
+        file.iter().map(|(_, tensor)| tensor.data().len()).sum::<usize>()
+    });
+    let said: Vec<usize> = described.blocks.iter().map(|block| block.bytes).collect();
+    assert_eq!(said, stored);
 }
