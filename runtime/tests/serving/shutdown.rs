@@ -122,7 +122,7 @@ async fn sigterm_lets_the_cloud_answer() {
                 .status()
                 .unwrap()
                 .success()
-        )
+        );
     };
     let answers = stopped_under_way(ask, full, terminate).await;
     for answer in answers {
