@@ -6,6 +6,7 @@ overflow.
 """
 
 import itertools
+import logging
 import pathlib
 
 import numpy as np
@@ -31,6 +32,8 @@ class Images(quantization.CalibrationDataReader):
 def quantise(model: pathlib.Path, images: np.ndarray, isa: str) -> pathlib.Path:
     """The ONNX file of the same network in 8 bits."""
     path = model.with_name(f"{model.stem}-int8.onnx")
+    # What it advises to do first, folding norms, is done.
+    logging.getLogger().setLevel(logging.ERROR)
     quantization.quantize_static(
         model,
         path,
