@@ -13,7 +13,7 @@ from harness.stats import ratio, spread
 from standin import pack
 
 # Nats of entropy above which an image leaves; the value of the demo.
-OFFLOAD_ABOVE = 1.7
+OFFLOAD_ABOVE = 1.52
 MODES = {"everything": "all", "hard": "hard", "offload": f"offload={OFFLOAD_ABOVE}"}
 
 

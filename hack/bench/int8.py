@@ -13,7 +13,7 @@ import numpy as np
 from onnxruntime import quantization
 
 import engine
-from harness import machine
+from harness import machine, networks
 from harness.peer import Peer, taking_turns
 from harness.setup import Setup
 from harness.stats import ratio, spread
@@ -81,7 +81,7 @@ def measure(setup: Setup, name: str, batch: int, threads: int) -> dict[str, obje
 
 def run(setup: Setup) -> dict[str, object]:
     figures = []
-    for name, batch, threads in itertools.product(engine.networks.FILES, (1, 32), setup.thread_counts()):
+    for name, batch, threads in itertools.product(networks.FILES, (1, 32), setup.thread_counts()):
         if figure := measure(setup, name, batch, threads):
             figures.append(figure)
             ratios = ", ".join(f"{peer} {entry['median']:.2f}" for peer, entry in figure["ratio"].items())

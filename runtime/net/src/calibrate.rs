@@ -10,7 +10,7 @@ use crate::card::{Block, Card};
 use crate::edge::{EdgeBlobs, open};
 use crate::lower::{CompileSnafu, EdgeGraph};
 use crate::norms::Norms;
-use crate::weights::{BaseSnafu, WeightsError, digest, encode};
+use crate::weights::{BaseSnafu, WeightsError, bound, encode};
 
 /// Images that ranges are taken on at most; more change them by less than a step of rounding.
 pub const CALIBRATION_IMAGES: usize = 512;
@@ -71,7 +71,7 @@ pub fn calibrate(
     observer.observe(Pixels::Bytes(pixels)).context(CompileSnafu)?;
     let ranges = observer.ranges();
     let of = |segment| ranges.layers(&graph.graph, segment);
-    let main_blob = match which {
+    let main = match which {
         Calibrated::All => encode(
             &Card {
                 ranges: of(graph.main),
@@ -81,7 +81,6 @@ pub fn calibrate(
         )?,
         Calibrated::Retrained => blobs.main.to_vec(),
     };
-    let base = Some(digest(&main_blob));
     let norms = Norms::of(blobs.adaptive)?;
     let adaptive_card = Card {
         ranges: of(graph.adaptive),
@@ -90,19 +89,20 @@ pub fn calibrate(
         } else {
             of(graph.main)
         },
-        base: base.clone(),
         ..adaptive.0
     };
-    let adaptive_blob = encode(&adaptive_card, &adaptive.1)?;
     let extension_card = Card {
         ranges: of(graph.extension),
-        base,
-        adaptive: Some(digest(&adaptive_blob)),
         ..extension.0
     };
+    let [adaptive, extension] = bound(
+        &main,
+        (adaptive_card, &adaptive.1),
+        (extension_card, &extension.1),
+    )?;
     Ok(CalibratedBlobs {
-        extension: encode(&extension_card, &extension.1)?,
-        main: main_blob,
-        adaptive: adaptive_blob,
+        main,
+        adaptive,
+        extension,
     })
 }

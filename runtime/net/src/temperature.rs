@@ -4,7 +4,7 @@
 use crate::card::{Block, Card};
 use crate::edge::open;
 use crate::manifest::ModelBlobs;
-use crate::weights::{Tensors, WeightsError, digest, encode, read_card};
+use crate::weights::{Tensors, WeightsError, bound, encode, read_card};
 
 /// What logits are divided by; 1 leaves them.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,25 +31,14 @@ impl ModelBlobs {
         };
         let (card, tensors) = cooled(&self.main, Block::Main, temperatures.main)?;
         let main = encode(&card, &tensors)?;
-        let base = Some(digest(&main));
-        let (card, tensors) = open(&self.adaptive, Block::Adaptive)?;
-        let card = Card {
-            base: base.clone(),
-            ..card
-        };
-        let adaptive = encode(&card, &tensors)?;
+        let adaptive = open(&self.adaptive, Block::Adaptive)?;
         let temperature = if read_card(&self.extension)?.adds_to_main {
             temperatures.main
         } else {
             temperatures.extension
         };
-        let (card, tensors) = cooled(&self.extension, Block::Extension, temperature)?;
-        let card = Card {
-            base,
-            adaptive: Some(digest(&adaptive)),
-            ..card
-        };
-        let extension = encode(&card, &tensors)?;
+        let extension = cooled(&self.extension, Block::Extension, temperature)?;
+        let [adaptive, extension] = bound(&main, (adaptive.0, &adaptive.1), (extension.0, &extension.1))?;
         let cloud = self
             .cloud
             .as_deref()

@@ -206,6 +206,28 @@ pub(crate) fn encode(card: &Card, tensors: &Tensors) -> Result<Vec<u8>, WeightsE
     })
 }
 
+/// Blobs of adaptive and extension block that say by digest which main block they belong to, and the extension with which adaptive
+/// block.
+pub(crate) fn bound(
+    main: &[u8],
+    adaptive: (Card, &Tensors),
+    extension: (Card, &Tensors),
+) -> Result<[Vec<u8>; 2], WeightsError> {
+    let base = Some(digest(main));
+    let card = Card {
+        base: base.clone(),
+        ..adaptive.0
+    };
+    let adaptive = encode(&card, adaptive.1)?;
+    let card = Card {
+        base,
+        adaptive: Some(digest(&adaptive)),
+        ..extension.0
+    };
+    let extension = encode(&card, extension.1)?;
+    Ok([adaptive, extension])
+}
+
 /// How a tensor is written; a weight that 16 bits do not reach keeps 32.
 fn format(block: Block, values: &Values) -> Dtype {
     let halved = block.bytes_of_a_weight() == 2

@@ -6,8 +6,7 @@ use meanet_runtime::protocol::json::write_request;
 use meanet_runtime::protocol::{Data, Target, grpc};
 use tonic::Code;
 
-use crate::support::Model;
-use crate::transports::{binary, edge, floats, pixels, request};
+use crate::support::{Model, binary, edge, floats, pixels, request};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_wrong_in_binary_is_named() {

@@ -6,17 +6,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use crate::support::{CloudServer, EdgeServer, Model, image, infer_json};
+use crate::support::{Model, edge, image, infer_json};
 
 /// Far more than an answer takes, so that a wait without end is an error and not a hang.
 const LONG: Duration = Duration::from_mins(1);
-
-async fn edge(model: &Model) -> (CloudServer, EdgeServer) {
-    let cloud = CloudServer::start(model).await;
-    let mut edge = EdgeServer::start(&cloud.store_url(), &cloud.model_url()).await;
-    edge.service.bring("r1", &model.revision(10.0)).await.unwrap();
-    (cloud, edge)
-}
 
 fn head(length: usize) -> String {
     format!(

@@ -6,7 +6,7 @@ use meanet_runtime::load::{Args, Summary, Transport, generate};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{CloudServer, EdgeServer, Model, image};
+use crate::support::{EdgeServer, Model, edge, image};
 
 fn images() -> Images {
     Images {
@@ -40,9 +40,7 @@ async fn load(edge: &EdgeServer, transport: Transport, rate: Option<f64>, reques
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_times_the_load_is_refused_and_not_collapsed_under() {
     let model = Model::new();
-    let cloud = CloudServer::start(&model).await;
-    let mut edge = EdgeServer::start(&cloud.store_url(), &cloud.model_url()).await;
-    edge.service.bring("r1", &model.revision(10.0)).await.unwrap();
+    let (_cloud, edge) = edge(&model).await;
     for transport in [Transport::HttpBinary, Transport::Grpc] {
         let alone = load(&edge, transport, None, 300).await;
         assert_eq!((alone.failures, alone.images), (0, 300), "{alone:?}");

@@ -5,12 +5,14 @@ mod cloud;
 mod edge;
 mod images;
 mod model;
+mod requests;
 
 pub use api::{Api, SlowStore};
 pub use cloud::CloudServer;
 pub use edge::{EdgeServer, ROOM, args};
 pub use images::{image, infer_json, large, png};
 pub use model::{Model, revision};
+pub use requests::{binary, edge, floats, pixels, request};
 
 /// Class, exit, score and whether it is degraded, of an answer for one image.
 #[derive(Clone, Debug, PartialEq)]

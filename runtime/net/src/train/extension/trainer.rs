@@ -21,7 +21,7 @@ use crate::train::recipe::seed_of;
 use crate::train::run::{Run, TrainError, WeightsSnafu};
 use crate::train::schedule::Schedule;
 use crate::train::watch::Watch;
-use crate::weights::{apply, digest, encode, tensors_of};
+use crate::weights::{apply, bound, tensors_of};
 
 /// A run in progress.
 pub(super) struct Trainer<'a> {
@@ -153,26 +153,28 @@ impl<'a> Trainer<'a> {
     /// Adaptive and extension block over the main block `main` with these statistics.
     pub(super) fn blobs(&self, main: &[u8], norms: Option<&Norms>) -> Result<(Vec<u8>, Vec<u8>), TrainError> {
         let specialist = self.descent.given()?;
-        let mut card = Card {
-            block: Block::Adaptive,
-            base: Some(digest(main)),
-            adaptive: None,
-            outputs: None,
+        let card = Card {
             ranges: Vec::new(),
             ..self.card.clone()
         };
-        let mut tensors = tensors_of(&specialist.adaptive).context(WeightsSnafu)?;
+        let mut adaptive = tensors_of(&specialist.adaptive).context(WeightsSnafu)?;
         if let Some(norms) = norms {
-            norms.put(&mut tensors);
+            norms.put(&mut adaptive);
         }
-        let adaptive = encode(&card, &tensors).context(WeightsSnafu)?;
-        card.block = Block::Extension;
-        card.adaptive = Some(digest(&adaptive));
-        card.outputs = Some(self.recipe.outputs.clone());
-        card.adds_to_main = self.recipe.adds_to_main;
-        let extension = tensors_of(&specialist.extension)
-            .and_then(|t| encode(&card, &t))
-            .context(WeightsSnafu)?;
+        let adaptive_card = Card {
+            block: Block::Adaptive,
+            outputs: None,
+            ..card.clone()
+        };
+        let extension = tensors_of(&specialist.extension).context(WeightsSnafu)?;
+        let extension_card = Card {
+            block: Block::Extension,
+            outputs: Some(self.recipe.outputs.clone()),
+            adds_to_main: self.recipe.adds_to_main,
+            ..card
+        };
+        let [adaptive, extension] =
+            bound(main, (adaptive_card, &adaptive), (extension_card, &extension)).context(WeightsSnafu)?;
         Ok((adaptive, extension))
     }
 }
