@@ -14,13 +14,23 @@ kind_can_work() {
 }
 
 kind_is_up() {
-	[[ -f $STATE/complete ]] && kind_find_engine && [[ $("$KIND_ENGINE" ps --quiet --filter "name=^$CLUSTER_NAME-control-plane\$") ]]
+	[[ -f $STATE/complete ]] && kind_find_engine && kind_runs "$CLUSTER_NAME-control-plane"
+}
+
+# kind_runs NODE...: whether all run. Asked by a command in each: what the engine lists as running may have ended with a machine
+# that was cut short.
+kind_runs() {
+	local node
+	for node; do
+		timeout 30 "$KIND_ENGINE" exec "$node" true >/dev/null 2>&1 9>&- || return 1
+	done
 }
 
 kind_up() {
 	kind_need_engine
 	need_binaries kind kubectl
-	if ! kind_is_up; then
+	local node nodes=("$(kind_cloud)" "$CLUSTER_NAME-worker2" "$CLUSTER_NAME-worker3")
+	if ! kind_is_up || ! kind_runs "${nodes[@]}"; then
 		kind_clear
 		mkdir -p "$STATE"
 		kind_configure_engine
@@ -28,7 +38,6 @@ kind_up() {
 	fi
 	kind_configure_engine
 
-	local node nodes=("$(kind_cloud)" "$CLUSTER_NAME-worker2" "$CLUSTER_NAME-worker3")
 	[[ $(<"$STATE/image") != "$KIND_OWN_IMAGE"* ]] || kind_connect_nodes
 	kind_make_volumes
 	await_nodes 300 "$CLUSTER_NAME-control-plane" "${nodes[@]}"
