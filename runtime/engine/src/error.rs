@@ -24,7 +24,9 @@ pub enum EngineError {
         reason: String,
     },
     /// No such instruction set.
-    #[snafu(display("failed to find an instruction set named {name}: write avx512, avx2, neon or portable"))]
+    #[snafu(display(
+        "failed to find an instruction set named {name}: write avx512-vnni, avx512, avx2-vnni, avx2, neon or portable"
+    ))]
     UnknownIsa {
         /// The name given.
         name: String,

@@ -32,8 +32,12 @@ impl Default for Options {
 /// Instruction sets that there are kernels for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Isa {
+    /// The same as [`Isa::Avx512`], and AVX-512 VNNI for 8 bits.
+    Avx512Vnni,
     /// 16 floats at a time (`x86_64` with AVX-512F and AVX-512BW).
     Avx512,
+    /// The same as [`Isa::Avx2`], and AVX-VNNI for 8 bits.
+    Avx2Vnni,
     /// 8 floats at a time (`x86_64` with AVX2 and FMA).
     Avx2,
     /// 4 floats at a time (`aarch64`).
@@ -44,12 +48,23 @@ pub enum Isa {
 
 impl Isa {
     /// All of them, best first.
-    pub const ALL: [Self; 4] = [Self::Avx512, Self::Avx2, Self::Neon, Self::Portable];
+    pub const ALL: [Self; 6] = [
+        Self::Avx512Vnni,
+        Self::Avx512,
+        Self::Avx2Vnni,
+        Self::Avx2,
+        Self::Neon,
+        Self::Portable,
+    ];
 
     /// Whether this machine has it.
     #[must_use]
     pub fn is_here(self) -> bool {
         match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => Self::Avx512.is_here() && is_x86_feature_detected!("avx512vnni"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2Vnni => Self::Avx2.is_here() && is_x86_feature_detected!("avxvnni"),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw"),
             #[cfg(target_arch = "x86_64")]
@@ -76,7 +91,9 @@ impl FromStr for Isa {
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         Ok(match name {
+            "avx512-vnni" => Self::Avx512Vnni,
             "avx512" => Self::Avx512,
+            "avx2-vnni" => Self::Avx2Vnni,
             "avx2" => Self::Avx2,
             "neon" => Self::Neon,
             "portable" => Self::Portable,

@@ -6,11 +6,11 @@ use super::table::kernels;
 use super::words::Words;
 use super::words::table::word_kernels;
 
-/// AVX2 and FMA: 16 registers of 8 floats.
+/// AVX2 and FMA: 16 registers of 8 floats. With `VNNI`, products of words are multiplied and added in one instruction.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx2;
+pub(crate) struct Avx2<const VNNI: bool>;
 
-impl Simd for Avx2 {
+impl<const VNNI: bool> Simd for Avx2<VNNI> {
     type V = __m256;
     const LANES: usize = 8;
 
@@ -56,7 +56,7 @@ impl Simd for Avx2 {
     }
 }
 
-impl Words for Avx2 {
+impl<const VNNI: bool> Words for Avx2<VNNI> {
     type W = __m256i;
     type I = __m256i;
 
@@ -93,7 +93,13 @@ impl Words for Avx2 {
     #[inline(always)]
     unsafe fn dot(sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
         // SAFETY: the caller promises the instruction set.
-        unsafe { _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)) }
+        unsafe {
+            if VNNI {
+                _mm256_dpwssd_avx_epi32(sum, a, b)
+            } else {
+                _mm256_add_epi32(sum, _mm256_madd_epi16(a, b))
+            }
+        }
     }
     #[inline(always)]
     unsafe fn sums(from: *const i32) -> __m256i {
@@ -131,5 +137,5 @@ impl Words for Avx2 {
     }
 }
 
-kernels!(Avx2, registers: 16, feature: "avx2,fma");
-word_kernels!(Avx2, registers: 16, feature: "avx2,fma");
+kernels!(Avx2<false>, registers: 16, feature: "avx2,fma");
+word_kernels!(Avx2<false>, registers: 16, fused: false, feature: "avx2,fma");

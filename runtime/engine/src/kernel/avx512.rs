@@ -6,11 +6,11 @@ use super::table::kernels;
 use super::words::Words;
 use super::words::table::word_kernels;
 
-/// AVX-512F: 32 registers of 16 floats.
+/// AVX-512F: 32 registers of 16 floats. With `VNNI`, products of words are multiplied and added in one instruction.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx512;
+pub(crate) struct Avx512<const VNNI: bool>;
 
-impl Simd for Avx512 {
+impl<const VNNI: bool> Simd for Avx512<VNNI> {
     type V = __m512;
     const LANES: usize = 16;
 
@@ -56,7 +56,7 @@ impl Simd for Avx512 {
     }
 }
 
-impl Words for Avx512 {
+impl<const VNNI: bool> Words for Avx512<VNNI> {
     type W = __m512i;
     type I = __m512i;
 
@@ -93,7 +93,13 @@ impl Words for Avx512 {
     #[inline(always)]
     unsafe fn dot(sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: the caller promises the instruction set.
-        unsafe { _mm512_add_epi32(sum, _mm512_madd_epi16(a, b)) }
+        unsafe {
+            if VNNI {
+                _mm512_dpwssd_epi32(sum, a, b)
+            } else {
+                _mm512_add_epi32(sum, _mm512_madd_epi16(a, b))
+            }
+        }
     }
     #[inline(always)]
     unsafe fn sums(from: *const i32) -> __m512i {
@@ -127,5 +133,5 @@ impl Words for Avx512 {
     }
 }
 
-kernels!(Avx512, registers: 32, feature: "avx512f");
-word_kernels!(Avx512, registers: 32, feature: "avx512f,avx512bw");
+kernels!(Avx512<false>, registers: 32, feature: "avx512f");
+word_kernels!(Avx512<false>, registers: 32, fused: false, feature: "avx512f,avx512bw");

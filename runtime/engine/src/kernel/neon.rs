@@ -130,4 +130,4 @@ impl Words for Neon {
 }
 
 kernels!(Neon, registers: 32, feature: "neon");
-word_kernels!(Neon, registers: 32, feature: "neon");
+word_kernels!(Neon, registers: 32, fused: false, feature: "neon");

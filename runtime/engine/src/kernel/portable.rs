@@ -133,4 +133,4 @@ impl Words for Portable {
 }
 
 kernels!(Portable, registers: 8);
-word_kernels!(Portable, registers: 8);
+word_kernels!(Portable, registers: 8, fused: false);

@@ -44,7 +44,11 @@ impl Kernels {
         }
         match isa {
             #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni => Some(&super::avx512_vnni::KERNELS),
+            #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => Some(&super::avx512::KERNELS),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2Vnni => Some(&super::avx2_vnni::KERNELS),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => Some(&super::avx2::KERNELS),
             #[cfg(target_arch = "aarch64")]

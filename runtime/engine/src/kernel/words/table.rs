@@ -11,6 +11,8 @@ pub(crate) type WordTileFn = unsafe fn(&WordTile);
 
 /// The kernels of words of one instruction set.
 pub(crate) struct WordKernels {
+    /// Whether a product is added as it is made.
+    pub(crate) fused: bool,
     /// By pixels, blocks and stride (1 or 2).
     pub(crate) tile: fn(usize, usize, usize) -> Option<WordTileFn>,
     /// Source, its row stride, destination, its step from frequency to frequency.
@@ -22,17 +24,25 @@ pub(crate) struct WordKernels {
 impl WordKernels {
     /// Tiles for convolutions of a stride.
     pub(crate) fn menu(&self, stride: usize) -> impl Menu<WordTileFn> {
-        move |pixels, blocks| (self.tile)(pixels, blocks, stride).map(|tile| (time(pixels, blocks), tile))
+        move |pixels, blocks| {
+            (self.tile)(pixels, blocks, stride).map(|tile| (time(pixels, blocks, self.fused), tile))
+        }
     }
 }
 
 /// Cycles for a slot in, on a core that begins six instructions a cycle, two loads and two products among them; a quarter for what a
-/// tile costs besides. A sum may be added to in the next cycle, so that few of them are enough.
-fn time(pixels: usize, blocks: usize) -> f32 {
+/// tile costs besides. A sum may be added to in the next cycle, so that few of them are enough; where products are added as they are
+/// made, after five.
+fn time(pixels: usize, blocks: usize, fused: bool) -> f32 {
     let products = (pixels * blocks) as f32;
     let loads = (pixels + blocks) as f32;
-    let begun = (2.0 * products + loads + 3.0) / 6.0;
-    begun.max(products / 2.0).max(loads / 2.0) + 0.25
+    let (instructions, wait) = if fused {
+        (products, 5.0)
+    } else {
+        (2.0 * products, 1.0)
+    };
+    let begun = (instructions + loads + 3.0) / 6.0;
+    begun.max(products / 2.0).max(loads / 2.0).max(wait) + 0.25
 }
 
 /// The instance of `word_tile` for these pixels and blocks, of those listed and of those that the registers hold.
@@ -53,13 +63,14 @@ pub(crate) use word_tiles;
 
 /// Compiles the kernels of words for one kind of vector, under its target feature, and the table of them.
 macro_rules! word_kernels {
-    ($simd:ty, registers: $registers:literal $(, feature: $feature:literal)?) => {
+    ($simd:ty, registers: $registers:literal, fused: $fused:literal $(, feature: $feature:literal)?) => {
         use super::words::table::{WordKernels, WordTileFn, word_tiles};
 
-        /// As for floats, with one register more for a product before it is added.
+        /// As for floats, with one register more for a product before it is added, where it is one of its own.
         const fn word_fits(pixels: usize, blocks: usize) -> bool {
             let held = if pixels < blocks { pixels } else { blocks };
-            pixels * blocks + held + 3 <= $registers
+            let spare = if $fused { 2 } else { 3 };
+            pixels * blocks + held + spare <= $registers
         }
 
         /// Tiles that no one asks for are those of one pixel, so that they cost no code.
@@ -100,6 +111,7 @@ macro_rules! word_kernels {
         }
 
         pub(crate) static WORDS: WordKernels = WordKernels {
+            fused: $fused,
             tile: pick_word_tile,
             gather: word_gather,
             scatter: word_scatter,
