@@ -66,6 +66,9 @@ pub struct Args {
     /// Threads that compute; as many as there are processors by default.
     #[arg(long, env = "MEANET_COMPUTE_THREADS")]
     pub compute_threads: Option<usize>,
+    /// Keep each of them on one of the processors that this process may use: for processes that have these to themselves.
+    #[arg(long, env = "MEANET_PIN_THREADS")]
+    pub pin_threads: bool,
 }
 
 /// Why the edge tier ended.

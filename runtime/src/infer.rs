@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use meanet_method::{
-    AfterMain, Exit, ExtensionRule, HardClasses, Routing, Score, WhenUnavailable, after_main, local_answer,
-    softmax,
+    AfterMain, Answer, Exit, ExtensionRule, HardClasses, Routing, Score, WhenUnavailable, after_main,
+    cloud_answer, local_answer,
 };
 use meanet_net::{CloudNetwork, EdgeNetwork, ImageBatch, Manifest};
 use serde::Serialize;
@@ -138,26 +138,19 @@ fn classify(model: &Model, file: &Path) -> Result<Line, Box<dyn Error>> {
         &model.hard,
     )?;
     let cloud = model.cloud.as_ref().filter(|_| main.next == AfterMain::Offload);
-    let (label, confidence, exit) = if let Some(cloud) = cloud {
-        let p = softmax(
-            cloud
-                .logits(&images)?
-                .first()
-                .ok_or("the network gave no answer")?,
-        )?;
-        let best = p
-            .iter()
-            .copied()
-            .enumerate()
-            .fold((0, 0.0), |best, (i, v)| if v > best.1 { (i, v) } else { best });
-        (best.0 as u32, best.1, Exit::Cloud)
+    let Answer {
+        label,
+        confidence,
+        exit,
+    } = if let Some(cloud) = cloud {
+        let logits = cloud.logits(&images)?;
+        cloud_answer(logits.first().ok_or("the network gave no answer")?)?
     } else if main.hard {
         let logits = model.edge.extension(&pass, &images, &[0])?;
         let logits = logits.first().ok_or("the network gave no answer")?;
-        let (answer, _) = local_answer(&main.main, logits, &model.routing, &model.hard)?;
-        (answer.label, answer.confidence, answer.exit)
+        local_answer(&main.main, logits, &model.routing, &model.hard)?.0
     } else {
-        (main.main.label, main.main.confidence, Exit::Main)
+        main.main
     };
     Ok(Line {
         file: file.to_owned(),

@@ -1,7 +1,10 @@
-//! What a process has used of the machine, as Linux tells it.
+//! What a process has used of the machine, and what it may use, as Linux tells it.
 
 use std::error::Error;
 use std::fs;
+use std::io;
+
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// Ticks of `/proc/self/stat` in a second: 100 on every Linux that a program may see (`USER_HZ`).
 const TICKS: f64 = 100.0;
@@ -46,6 +49,19 @@ fn memory(field: &str) -> Result<u64, Box<dyn Error>> {
     Ok(kilobytes.ok_or_else(|| format!("failed to read /proc/self/status: it has no {field}"))? * 1024)
 }
 
+/// Numbers of the processors that this thread may run on.
+pub(crate) fn processors() -> io::Result<Vec<usize>> {
+    let allowed = sched_getaffinity(None)?;
+    Ok((0..CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu)).collect())
+}
+
+/// Keeps this thread on one processor from now on.
+pub(crate) fn stay_on(processor: usize) -> io::Result<()> {
+    let mut only = CpuSet::new();
+    only.set(processor);
+    Ok(sched_setaffinity(None, &only)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,5 +76,17 @@ mod tests {
         let held = memory_held().unwrap();
         let block = std::hint::black_box(vec![1_u8; 64 << 20]);
         assert!(peak_memory().unwrap() >= held + block.len() as u64 / 2);
+    }
+
+    #[test]
+    fn a_thread_stays_where_it_is_put_and_others_do_not() {
+        let all = processors().unwrap();
+        let last = *all.last().unwrap();
+        let stayed = std::thread::spawn(move || {
+            stay_on(last).unwrap();
+            processors().unwrap()
+        });
+        assert_eq!(stayed.join().unwrap(), [last]);
+        assert_eq!(processors().unwrap(), all);
     }
 }

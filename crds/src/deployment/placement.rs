@@ -32,11 +32,15 @@ pub struct Edge {
     /// Resources of each edge runtime. Absent: requests of 100m CPU and 96Mi memory, a limit of 512Mi memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
-    /// Threads that compute. Absent: as many as the CPUs that the pod may use. Requests beyond 32 a thread that wait are
+    /// Threads that compute. Absent: as many as the CPUs that the pod may use. Images beyond 64 a thread that wait are
     /// refused with status 429.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 256))]
     pub compute_threads: Option<i32>,
+    /// Keeps each of these threads on one of the CPUs that the pod may use. Only for pods that have their CPUs to themselves: whole CPUs
+    /// as requests and limits alike, on nodes whose kubelet has `cpuManagerPolicy: static`. Elsewhere pods would share a CPU while others idle.
+    #[serde(default)]
+    pub pin_threads: bool,
 }
 
 impl Default for Edge {
@@ -46,6 +50,7 @@ impl Default for Edge {
             tolerations: Vec::new(),
             resources: None,
             compute_threads: None,
+            pin_threads: false,
         }
     }
 }

@@ -57,6 +57,8 @@ pub struct Validated {
     pub edge: Place,
     /// Threads that compute at the edge.
     pub edge_threads: Option<i32>,
+    /// `spec.edge.pinThreads`.
+    pub pin_threads: bool,
     /// Where the cloud runtimes and jobs run.
     pub cloud: Place,
     /// Who answers offloaded inputs.
@@ -158,6 +160,7 @@ pub fn validate(deployment: &MEANetDeployment, runtime_image: &str) -> Result<Va
             )?,
         },
         edge_threads: spec.edge.compute_threads,
+        pin_threads: spec.edge.pin_threads,
         cloud: Place {
             selector: spec.cloud.node_selector(),
             tolerations: spec.cloud.tolerations.clone(),

@@ -25,7 +25,8 @@ pub use interval::{Difference, Proportion};
 pub use judge::{Judged, Ranking, judge};
 pub use outputs::{EvaluateError, ExitReport, Outputs, Report, by_entropy};
 pub use route::{
-    AfterMain, Answer, Exit, ExtensionRule, LocalAnswer, Routing, WhenUnavailable, after_main, local_answer,
+    AfterMain, Answer, Exit, ExtensionRule, LocalAnswer, Routing, WhenUnavailable, after_main, cloud_answer,
+    local_answer,
 };
 pub use router::{FitRouterError, Router};
 pub use score::{Score, ScoreError, best, softmax};

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::hard::HardClasses;
-use crate::score::{Score, ScoreError, best, softmax};
+use crate::score::{Score, ScoreError, best, probabilities, softmax};
 
 /// Who answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -150,6 +150,16 @@ pub fn local_answer(
     Ok((answer, unsure))
 }
 
+/// The cloud's answer, from what its server gave for an input, `[classes]`: logits, or probabilities, which are known by their sum.
+pub fn cloud_answer(values: &[f32]) -> Result<Answer, ScoreError> {
+    let (index, confidence) = best(&probabilities(values)?);
+    Ok(Answer {
+        label: index as u32,
+        confidence,
+        exit: Exit::Cloud,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -218,7 +228,18 @@ mod tests {
     }
 
     #[test]
+    fn a_cloud_may_give_logits_or_probabilities() {
+        let logits = [0.0, 0.0, 4.0, 4.1];
+        let answer = cloud_answer(&logits).unwrap();
+        assert_eq!((answer.label, answer.exit), (3, Exit::Cloud));
+        let told = cloud_answer(&softmax(&logits).unwrap()).unwrap();
+        assert_eq!(told.label, 3);
+        assert!((told.confidence - answer.confidence).abs() < 1e-5);
+    }
+
+    #[test]
     fn a_number_that_is_none_is_an_error_and_not_easy() {
+        assert!(cloud_answer(&[0.0, f32::NAN, 1.0]).is_err() && cloud_answer(&[]).is_err());
         assert!(after_main(&[f32::NAN, 0.0, 0.0, 0.0], &routing(), &hard()).is_err());
     }
 

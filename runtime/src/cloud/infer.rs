@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use meanet_method::softmax;
+use meanet_method::cloud_answer;
 use meanet_store::Sample;
 
 use super::{Cloud, MODEL, Network};
@@ -105,20 +105,17 @@ fn keep(cloud: &Cloud, network: &Network, said: &Parameters, rows: Vec<Vec<u8>>,
         })
         .collect();
     for ((pixels, logits), (edge_label, edge_score)) in rows.into_iter().zip(logits).zip(of_edge) {
-        let Ok(p) = softmax(logits) else { continue };
-        let best = p
-            .iter()
-            .copied()
-            .enumerate()
-            .fold((0, 0.0), |best, (i, v)| if v > best.1 { (i, v) } else { best });
+        let Ok(answer) = cloud_answer(logits) else {
+            continue;
+        };
         cloud.samples.offer(Sample {
             height: network.input.height as u32,
             width: network.input.width as u32,
             pixels,
             edge_label,
             edge_score,
-            cloud_label: Some(best.0 as u32),
-            cloud_confidence: best.1,
+            cloud_label: Some(answer.label),
+            cloud_confidence: answer.confidence,
             feedback: None,
         });
     }

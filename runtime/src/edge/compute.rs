@@ -8,11 +8,12 @@ use std::thread;
 
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tracing::error;
+use tracing::{error, warn};
 
 use super::active::Active;
 use super::pass::{Pass, first};
 use super::queue::{Queue, Work};
+use crate::machine::stay_on;
 use crate::protocol::{ApiError, Tensor};
 
 /// Images that are computed together at most. On a processor more of them gain nothing and make the first wait.
@@ -64,8 +65,13 @@ impl Work for Ask {
 }
 
 impl Pool {
-    /// Starts the threads; `room` images may wait or be computed at once.
-    pub(super) fn start(threads: usize, room: usize, waiting: Gauge) -> io::Result<Self> {
+    /// Starts the threads, each on one of `processors` in turn where some are named; `room` images may wait or be computed at once.
+    pub(super) fn start(
+        threads: usize,
+        processors: &[usize],
+        room: usize,
+        waiting: Gauge,
+    ) -> io::Result<Self> {
         let room = room.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
         let pool = Self {
             shared: Arc::new(Shared {
@@ -82,9 +88,16 @@ impl Pool {
         };
         for number in 0..threads.max(1) {
             let shared = Arc::clone(&pool.shared);
+            let processor = processors.get(number % processors.len().max(1)).copied();
             thread::Builder::new()
                 .name(format!("compute-{number}"))
-                .spawn(move || work(&shared))?;
+                .spawn(move || {
+                    if let Some(Err(error)) = processor.map(stay_on) {
+                        // It computes the same anywhere.
+                        warn!(%error, number, "a compute thread could not be kept on its processor");
+                    }
+                    work(&shared);
+                })?;
         }
         Ok(pool)
     }
@@ -241,7 +254,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_crash_costs_one_request_its_answer() {
-        let pool = Pool::start(1, 1, Gauge::default()).unwrap();
+        let pool = Pool::start(1, &[], 1, Gauge::default()).unwrap();
         let crashed: Result<(), ApiError> = pool.late(|| panic!("as a test")).await;
         assert_eq!(crashed.unwrap_err().status, StatusCode::INTERNAL_SERVER_ERROR);
         assert_eq!(pool.late(|| 7).await, Ok(7));

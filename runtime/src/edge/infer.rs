@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use meanet_method::{Answer, Exit, WhenUnavailable, softmax};
+use meanet_method::{Answer, WhenUnavailable, cloud_answer};
 use serde_json::json;
 use tracing::debug;
 
@@ -183,18 +183,8 @@ impl Edge {
         logits
             .iter()
             .map(|logits| {
-                let p = softmax(logits).map_err(|e| OffloadError::Answer {
+                cloud_answer(logits).map_err(|e| OffloadError::Answer {
                     reason: e.to_string(),
-                })?;
-                let best = p
-                    .iter()
-                    .copied()
-                    .enumerate()
-                    .fold((0, 0.0), |best, (i, v)| if v > best.1 { (i, v) } else { best });
-                Ok(Answer {
-                    label: best.0 as u32,
-                    confidence: best.1,
-                    exit: Exit::Cloud,
                 })
             })
             .collect()

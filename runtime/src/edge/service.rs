@@ -15,6 +15,7 @@ use super::live::Live;
 use super::twin::Follower;
 use super::{Args, CacheSnafu, Error, ThreadsSnafu, compute, http, loading, offload, stats};
 use crate::client::client;
+use crate::machine::processors;
 use crate::protocol::{Intake, Port};
 use crate::server::{self, Listener};
 
@@ -40,8 +41,18 @@ impl Service {
         let room = args.max_queue.unwrap_or(compute::ROOM * threads);
         let slot = Slot::default();
         let stats = Arc::new(stats::Stats::new(slot.clone()));
-        let compute =
-            compute::Pool::start(threads, room, stats.metrics.queue.clone()).context(ThreadsSnafu)?;
+        let processors = args
+            .pin_threads
+            .then(processors)
+            .transpose()
+            .context(ThreadsSnafu)?;
+        let compute = compute::Pool::start(
+            threads,
+            &processors.unwrap_or_default(),
+            room,
+            stats.metrics.queue.clone(),
+        )
+        .context(ThreadsSnafu)?;
         let client = client(args.authorities.as_deref(), |builder| builder)?;
         // Each compute thread runs batches of its own, alone.
         let each = Compute::one_of(usize::MAX).with_batches_of(compute::MAX_BATCH);

@@ -151,6 +151,7 @@ fn args(spec: &Validated) -> Vec<String> {
         spec.edge_threads
             .map(|threads| format!("--compute-threads={threads}")),
     );
+    args.extend(spec.pin_threads.then(|| "--pin-threads".to_owned()));
     args
 }
 

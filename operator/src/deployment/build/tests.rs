@@ -59,7 +59,7 @@ fn cloud_container(changes: &Value) -> (Deployment, k8s_openapi::api::core::v1::
 
 #[test]
 fn edges_are_told_where_everything_is() {
-    let spec = validated(&json!({"edge": {"computeThreads": 2}}));
+    let spec = validated(&json!({"edge": {"computeThreads": 2, "pinThreads": true}}));
     let pod = edge::daemon_set(&spec).spec.unwrap().template.spec.unwrap();
     let args = pod.containers[0].args.clone().unwrap();
     assert_eq!(
@@ -74,6 +74,7 @@ fn edges_are_told_where_everything_is() {
             "--cache-dir=/var/lib/meanet",
             "--listen=0.0.0.0:8080",
             "--compute-threads=2",
+            "--pin-threads",
         ]
     );
     let service = edge::service(&spec).spec.unwrap();
