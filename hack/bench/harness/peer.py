@@ -6,6 +6,7 @@ logits of its batch. It ends with its standard input.
 
 import json
 import os
+import random
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,8 +15,8 @@ import numpy as np
 
 # A turn lasts about this long, so that clocks and starts do not matter, and a disturbance falls on all.
 TURN = 0.05
-# After a turn, threads of a pool may spin for a while; the next peer waits for that.
-PAUSE = 0.01
+# After a turn, threads of a pool may spin for a while, onnxruntime's for more than 10 ms; the next peer waits for that.
+PAUSE = 0.1
 
 
 class Peer:
@@ -66,11 +67,11 @@ class Peer:
 
 
 def interleave(takers: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Lets each take its turn, `rounds` times, another first each time."""
+    """Lets each take its turn, `rounds` times, in another order each time: what one leaves behind falls on all."""
     names, results = list(takers), {name: [] for name in takers}
-    for number in range(rounds):
-        shift = number % len(names)
-        for name in names[shift:] + names[:shift]:
+    order = random.Random(0)
+    for _ in range(rounds):
+        for name in order.sample(names, len(names)):
             results[name].append(takers[name]())
             time.sleep(PAUSE)
     return results
