@@ -20,7 +20,7 @@ help: ## Say what there is
 TOOK = trap 'echo "== make $@: $$SECONDS s" >&2' EXIT
 
 .PHONY: test
-test: drift unit backends instructions e2e ## Everything that CI runs: drift, unit and API server tests, the other backends, instruction counts, then e2e on a cluster
+test: drift unit neon backends instructions e2e ## Everything that CI runs: drift, unit and API server tests, other processors and backends, instruction counts, then e2e on a cluster
 
 .PHONY: unit
 unit: ## Unit tests, and tests against a real API server
@@ -29,6 +29,11 @@ unit: ## Unit tests, and tests against a real API server
 	eval "$$assets"
 	export KUBEBUILDER_ASSETS
 	cargo test $(CARGO_FLAGS)
+
+.PHONY: neon
+neon: ## Test the kernels for ARM, under QEMU where this is no ARM machine
+	$(TOOK)
+	hack/neon
 
 .PHONY: backends
 backends: ## Compile what trains with CUDA or LibTorch, as far as it can be without either
@@ -76,7 +81,7 @@ drift: ## Fail where manifests/crd or docs/api.md is not what the types say
 lint: ## Formatting, clippy, shellcheck
 	cargo fmt --all --check
 	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
-	shellcheck -x .ci/run hack/images hack/crd-drift hack/data hack/reproduce hack/rustc-static hack/venv hack/bench/run e2e/run e2e/demo e2e/lib/*.sh e2e/tests/*.sh
+	shellcheck -x .ci/run hack/images hack/crd-drift hack/data hack/reproduce hack/rustc-static hack/neon hack/venv hack/bench/run e2e/run e2e/demo e2e/lib/*.sh e2e/tests/*.sh
 
 .PHONY: data
 data: ## Fetch the official CIFAR-100 archive, checksum verified
