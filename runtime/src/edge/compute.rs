@@ -251,6 +251,15 @@ mod tests {
     use warp::http::StatusCode;
 
     use super::*;
+    use crate::machine::processors;
+
+    #[tokio::test]
+    async fn threads_are_kept_where_they_are_told_to() {
+        let all = processors().unwrap();
+        let last = &all[all.len() - 1..];
+        let pool = Pool::start(1, last, 1, Gauge::default()).unwrap();
+        assert_eq!(pool.late(|| processors().unwrap()).await.unwrap(), last);
+    }
 
     #[tokio::test]
     async fn a_crash_costs_one_request_its_answer() {

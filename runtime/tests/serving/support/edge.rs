@@ -43,7 +43,7 @@ pub fn args(cache: &Path, store_url: &str, cloud_url: &str) -> Args {
         unix: None,
         max_queue: Some(ROOM),
         compute_threads: Some(1),
-        pin_threads: true,
+        pin_threads: false,
     }
 }
 
