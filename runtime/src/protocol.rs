@@ -25,5 +25,8 @@ pub use v2::{Data, Datatype, InferRequest, InferResponse, Parameters, Requested,
 /// Largest body of a request in bytes: 64 images of 32×32 as JSON floats fit, a mistake does not.
 pub const MAX_BODY: u64 = 8 * 1024 * 1024;
 
+/// What the output of a cloud of ours is called. Other servers may call theirs so, too, where they are logits.
+pub const LOGITS: &str = "logits";
+
 /// Name of the binary tensor extension in a server's metadata.
 pub const BINARY_EXTENSION: &str = "binary_tensor_data";

@@ -43,16 +43,6 @@ pub fn softmax(logits: &[f32]) -> Result<Vec<f32>, ScoreError> {
     Ok(p)
 }
 
-/// Probabilities from what a server gave for one input, `[classes]`: logits, or probabilities, which are none negative and sum to 1.
-pub(crate) fn probabilities(values: &[f32]) -> Result<Vec<f32>, ScoreError> {
-    let are_already = values.iter().all(|v| *v >= 0.0) && (values.iter().sum::<f32>() - 1.0).abs() < 1e-3;
-    if are_already {
-        Ok(values.to_vec())
-    } else {
-        softmax(values)
-    }
-}
-
 impl Score {
     /// The score of probabilities `p`, `[classes]`.
     #[must_use]

@@ -8,12 +8,9 @@ use meanet_store::Sample;
 use super::{Cloud, MODEL, Network};
 use crate::protocol::v2::list;
 use crate::protocol::{
-    ApiError, Caller, Data, Datatype, Description, InferRequest, InferResponse, Model, Parameters, Target,
-    Tensor, images,
+    ApiError, Caller, Data, Datatype, Description, InferRequest, InferResponse, LOGITS, Model, Parameters,
+    Target, Tensor, images,
 };
-
-/// Name of the one output.
-const LOGITS: &str = "logits";
 
 impl Model for Cloud {
     fn ready(&self) -> Result<(), ApiError> {

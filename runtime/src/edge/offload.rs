@@ -1,5 +1,6 @@
 //! What an edge asks the cloud: unsure images of all requests that wait for it, each with a deadline.
 
+mod answer;
 mod breaker;
 mod gather;
 mod peer;
@@ -11,15 +12,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::Value;
-use snafu::{OptionExt, ResultExt, Snafu, ensure};
+use snafu::{ResultExt, Snafu, ensure};
 use tokio::sync::oneshot;
 
 use super::metrics::Metrics;
 use crate::client::ClientError;
 use crate::protocol::json::{LENGTH_HEADER, read_response, write_request};
-use crate::protocol::{
-    Data, Datatype, EDGE_HEADER, InferRequest, InferResponse, TIMEOUT_HEADER, Tensor, retry_after,
-};
+use crate::protocol::{Data, Datatype, EDGE_HEADER, InferRequest, TIMEOUT_HEADER, Tensor, retry_after};
 use breaker::{Breaker, Outcome};
 use gather::{Gather, Part};
 use peer::Peer;
@@ -282,9 +281,8 @@ impl Shared {
             .and_then(|v| v.parse().ok());
         let body = read(response).await?;
         if status.is_success() {
-            let answer =
-                read_response(&body, json).map_err(|e| OffloadError::Answer { reason: e.message })?;
-            return logits(&answer, n, classes);
+            let said = read_response(&body, json).map_err(|e| OffloadError::Answer { reason: e.message })?;
+            return answer::logits(&said, n, classes);
         }
         let text: String = String::from_utf8_lossy(&body).chars().take(200).collect();
         match pause {
@@ -310,38 +308,4 @@ async fn read(mut response: reqwest::Response) -> Result<Bytes, OffloadError> {
         body.extend_from_slice(&chunk);
     }
     Ok(body.into())
-}
-
-/// The tensor of shape `[n, classes]`, whatever its name.
-fn logits(answer: &InferResponse, n: usize, classes: usize) -> Logits {
-    let tensor = answer
-        .outputs
-        .iter()
-        .find(|t| t.shape == [n, classes])
-        .context(AnswerSnafu {
-            reason: format!("no output has the shape [{n}, {classes}]"),
-        })?;
-    let values = tensor.floats().context(AnswerSnafu {
-        reason: format!("{} holds what is no finite number", tensor.name),
-    })?;
-    Ok(values.chunks_exact(classes).map(<[f32]>::to_vec).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_answer_is_checked_before_it_is_used() {
-        let answer = |shape: Vec<usize>, data: Data| InferResponse {
-            outputs: vec![Tensor::new("probabilities", shape, data)],
-            ..InferResponse::default()
-        };
-        let good = answer(vec![1, 3], Data::F32(vec![1.0, 2.0, 3.0]));
-        assert_eq!(logits(&good, 1, 3).unwrap(), [[1.0, 2.0, 3.0]]);
-        assert!(logits(&good, 1, 4).is_err() && logits(&good, 3, 1).is_err());
-        assert!(logits(&answer(vec![1, 3], Data::F32(vec![1.0, 2.0])), 1, 3).is_err());
-        assert!(logits(&answer(vec![1, 2], Data::F32(vec![1.0, f32::NAN])), 1, 2).is_err());
-        assert!(logits(&answer(vec![1, 1], Data::Text(vec!["x".to_owned()])), 1, 1).is_err());
-    }
 }
