@@ -9,7 +9,6 @@ use std::time::Instant;
 use meanet_net::{CloudNetwork, ImageBatch};
 use tokio::sync::oneshot;
 use tracing::error;
-use warp::http::StatusCode;
 
 use super::metrics::Metrics;
 use super::queue::{Item, Queue, Refusal, Settings, Step};
@@ -73,6 +72,17 @@ impl Batcher {
         self.threads.iter().any(JoinHandle::is_finished)
     }
 
+    /// Whether a request of `caller` may be admitted.
+    ///
+    /// # Errors
+    /// Those of [`Self::logits`], where they are certain.
+    pub(super) fn admits(&self, caller: &Caller) -> Result<(), ApiError> {
+        let state = self.shared.lock();
+        let refusal = state.queue.refuses(&caller.edge, caller.deadline, Instant::now());
+        drop(state);
+        refusal.map_or(Ok(()), |refusal| Err(refusal.into()))
+    }
+
     /// Logits of `images` images, `[n][classes]`.
     ///
     /// # Errors
@@ -100,21 +110,24 @@ impl Drop for Batcher {
     }
 }
 
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Full(wait) => {
+                Self::busy("the cloud has as much to compute as it takes: send again later").again_after(wait)
+            }
+            Refusal::Late(by) => Self::unavailable(format!(
+                "the answer would come {by:?} later than the caller waits: send again later, or wait longer"
+            ))
+            .again_after(by),
+        }
+    }
+}
+
 fn refuse(refused: Vec<(Ticket, Refusal)>) {
     for (ticket, refusal) in refused {
-        let error = match refusal {
-            Refusal::Full(wait) => {
-                ApiError::busy("the cloud has as much to compute as it takes: send again later")
-                    .again_after(wait)
-            }
-            Refusal::Late(by) => ApiError::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                format!("the answer would come {by:?} later than the caller waits: send again later, or wait longer"),
-            )
-            .again_after(by),
-        };
         // A receiver that left in the meantime is no error.
-        let _ = ticket.reply.send(Err(error));
+        let _ = ticket.reply.send(Err(refusal.into()));
     }
 }
 

@@ -22,6 +22,12 @@ impl Estimate {
         *known = Some(known.map_or(took, |known| known + NEWEST * (took - known)));
     }
 
+    /// The least that [`Self::batch`] says, whatever the size.
+    pub(super) fn least(&self) -> Duration {
+        let known = self.seconds.iter().flatten().copied();
+        Duration::from_secs_f64(known.reduce(f64::min).unwrap_or_default())
+    }
+
     /// Of a size never seen, that of the next smaller one, else of the next larger one: a guess that is too good costs a late
     /// answer and is corrected by it, one that is too bad would never be tried. Nothing is known at first, which is zero.
     pub(super) fn batch(&self, images: usize) -> Duration {
@@ -53,6 +59,8 @@ mod tests {
         );
         estimate.record(4, ms(20));
         assert_eq!(estimate.batch(4), ms(12));
+        assert_eq!(estimate.least(), ms(12));
         estimate.record(usize::MAX / 2, ms(1));
+        assert_eq!(estimate.least(), ms(1));
     }
 }

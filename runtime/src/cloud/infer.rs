@@ -33,6 +33,12 @@ impl Model for Cloud {
         ))
     }
 
+    fn admits(&self, caller: &Caller) -> Result<(), ApiError> {
+        self.network
+            .as_ref()
+            .map_or(Ok(()), |network| network.batcher.admits(caller))
+    }
+
     async fn infer(
         &self,
         target: &Target,

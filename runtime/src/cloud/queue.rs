@@ -102,26 +102,58 @@ impl<T> Queue<T> {
         self.images
     }
 
+    /// Why any request of this sender would be refused now, however many images it has; nothing where that depends on them.
+    pub(super) fn refuses(&self, edge: &str, deadline: Option<Instant>, now: Instant) -> Option<Refusal> {
+        if let Some(late) = self.late(deadline, now, || self.soonest(edge, now)) {
+            return Some(Refusal::Late(late));
+        }
+        let full = !self.has_room(1) && self.who_yields(edge, 1).is_none();
+        full.then(|| Refusal::Full(self.expected(edge, 1, now)))
+    }
+
+    /// How much later than `deadline` an answer would come that takes `wait`, if it does.
+    fn late(
+        &self,
+        deadline: Option<Instant>,
+        now: Instant,
+        wait: impl FnOnce() -> Duration,
+    ) -> Option<Duration> {
+        let deadline = deadline?;
+        // With nothing to do, an estimate is put to the test instead of being believed.
+        if self.images == 0 && self.running.iter().all(Option::is_none) {
+            return None;
+        }
+        let late = (now + wait()).saturating_duration_since(deadline);
+        (!late.is_zero()).then_some(late)
+    }
+
+    /// Whether so many more images may wait. Alone, a request may be larger than all room.
+    fn has_room(&self, images: usize) -> bool {
+        self.images == 0 || self.images + images <= self.settings.room
+    }
+
+    /// Which lane makes room for so many images of this edge: that which has most, if it has more than the edge would have.
+    fn who_yields(&self, edge: &str, images: usize) -> Option<usize> {
+        let would_have = self.lane(edge).map_or(0, |lane| lane.images) + images;
+        let lanes = self.lanes.iter().enumerate();
+        let (at, longest) = lanes.max_by_key(|(_, lane)| lane.images)?;
+        (longest.images > would_have).then_some(at)
+    }
+
     /// Takes a request in, or gives it back with the reason. Where there is no room, an edge that has more waiting than this
     /// one makes some: what it loses is given back, too.
     pub(super) fn admit(&mut self, item: Item<T>, now: Instant) -> Vec<(T, Refusal)> {
         let wait = self.expected(&item.edge, item.images, now);
-        // With nothing to do, an estimate is put to the test instead of being believed.
-        let idle = self.images == 0 && self.running.iter().all(Option::is_none);
-        if let Some(deadline) = item.deadline.filter(|_| !idle) {
-            let late = (now + wait).saturating_duration_since(deadline);
-            if !late.is_zero() {
-                return vec![(item.ticket, Refusal::Late(late))];
-            }
+        if let Some(late) = self.late(item.deadline, now, || wait) {
+            return vec![(item.ticket, Refusal::Late(late))];
         }
         let mut out = Vec::new();
-        while self.images > 0 && self.images + item.images > self.settings.room {
-            let own = self.lane(&item.edge).map_or(0, |lane| lane.images);
-            let longest = self.lanes.iter_mut().max_by_key(|lane| lane.images);
-            let Some(longest) = longest.filter(|lane| lane.images > own + item.images) else {
+        while !self.has_room(item.images) {
+            let Some(at) = self.who_yields(&item.edge, item.images) else {
                 out.push((item.ticket, Refusal::Full(wait)));
                 return out;
             };
+            let longest = &mut self.lanes[at];
             if let Some(last) = longest.items.pop_back() {
                 longest.images -= last.images;
                 self.images -= last.images;
@@ -156,15 +188,32 @@ impl<T> Queue<T> {
 
     /// How long from now until such a request would be answered.
     fn expected(&self, edge: &str, images: usize, now: Instant) -> Duration {
-        let Settings {
-            max_batch, workers, ..
-        } = self.settings;
+        let total = self.until(edge, images);
+        let before = total.saturating_sub(1) / self.settings.max_batch;
+        let last = total - before * self.settings.max_batch;
+        self.begins(before, now).saturating_add(self.estimate.batch(last))
+    }
+
+    /// The least that [`Self::expected`] is for any number of images. More of them may well be quicker, as far as is known: what
+    /// is known of batches of another size may be older.
+    fn soonest(&self, edge: &str, now: Instant) -> Duration {
+        let before = (self.until(edge, 1) - 1) / self.settings.max_batch;
+        self.begins(before, now).saturating_add(self.estimate.least())
+    }
+
+    /// Images computed until an edge has so many more than it has waiting.
+    fn until(&self, edge: &str, images: usize) -> usize {
         let own = self.lane(edge).map_or(0, |lane| lane.images) + images;
         // While its edge has its turns, the others have as many.
         let others = self.lanes.iter().filter(|lane| lane.edge != edge);
-        let total = own + others.map(|lane| lane.images.min(own)).sum::<usize>();
-        let before = total.saturating_sub(1) / max_batch;
-        let last = total - before * max_batch;
+        own + others.map(|lane| lane.images.min(own)).sum::<usize>()
+    }
+
+    /// How long from now until a batch begins that comes after so many full ones.
+    fn begins(&self, before: usize, now: Instant) -> Duration {
+        let Settings {
+            max_batch, workers, ..
+        } = self.settings;
         let left = |(images, since): (usize, Instant)| {
             self.estimate
                 .batch(images)
@@ -179,7 +228,6 @@ impl<T> Queue<T> {
         let rounds = u32::try_from(before.div_ceil(workers)).unwrap_or(u32::MAX);
         free.unwrap_or_default()
             .saturating_add(self.estimate.batch(max_batch).saturating_mul(rounds))
-            .saturating_add(self.estimate.batch(last))
     }
 
     /// What `worker` does at `now`, and which requests are of no use any more; those whose sender is `gone` are just dropped,

@@ -62,7 +62,7 @@ impl Model for Edge {
         ))
     }
 
-    fn admits(&self) -> Result<(), ApiError> {
+    fn admits(&self, _: &Caller) -> Result<(), ApiError> {
         self.compute.admits()
     }
 

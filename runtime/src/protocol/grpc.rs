@@ -125,7 +125,7 @@ impl<M: Model> Service<M> {
             std::mem::take(&mut message.model_version),
         );
         self.0.model.check(&target)?;
-        self.0.model.admits()?;
+        self.0.model.admits(&caller)?;
         let size = prost_size(&message);
         let _room = self.0.intake.room(size)?;
         let raw = !message.raw_input_contents.is_empty();

@@ -114,8 +114,13 @@ async fn infer<M: Model, B: Buf>(
     let caller = Caller::read(headers, Instant::now());
     port.model.check(target)?;
     let kind = Kind::of(headers)?;
+    if let Err(refusal) = port.model.admits(&caller) {
+        port.intake.pass_by(stream).await;
+        return Err(refusal);
+    }
     let (body, _room) = body(&port.intake, headers, stream).await?;
-    port.model.admits()?;
+    // It may have taken its time to arrive.
+    port.model.admits(&caller)?;
     let request = port.intake.reading(body.len(), move || kind.read(&body)).await?;
     let (all, outputs) = (request.binary_output(), request.outputs.clone());
     let answer = port

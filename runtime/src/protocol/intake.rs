@@ -149,11 +149,16 @@ impl Intake {
             }
         }
         // However slowly the rest of it comes, it is too large.
-        let _ = timeout(self.patience, hear_out(stream)).await;
+        self.pass_by(stream).await;
         Err(ApiError::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             format!("body: at most {MAX_BODY} bytes are taken; send fewer images in a request"),
         ))
+    }
+
+    /// Lets a body that is refused go by and keeps nothing of it, so that its sender hears why, and its connection can be used on.
+    pub async fn pass_by<B: Buf>(&self, stream: impl Stream<Item = Result<B, warp::Error>>) {
+        let _ = timeout(self.patience, hear_out(std::pin::pin!(stream))).await;
     }
 
     async fn gather<B: Buf>(
@@ -266,6 +271,17 @@ mod tests {
         let slow = chunks(&[1]).chain(stream::pending());
         let refused = intake.read(Some(MAX_BODY + 1), slow).await;
         assert_eq!(refused.unwrap_err().status, StatusCode::PAYLOAD_TOO_LARGE);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_passes_by_takes_no_room_and_has_an_end() {
+        let intake = Intake::new(100, Duration::from_millis(20));
+        let mut body = chunks(&[60, 60]);
+        let held = intake.room(100).unwrap();
+        intake.pass_by(&mut body).await;
+        assert!(body.next().await.is_none(), "all of it went by");
+        intake.pass_by(chunks(&[1]).chain(stream::pending())).await;
+        drop(held);
     }
 
     #[tokio::test]

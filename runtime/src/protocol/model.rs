@@ -25,14 +25,12 @@ pub trait Model: Send + Sync + 'static {
     /// Those of [`Self::check`].
     fn describe(&self, target: &Target) -> Result<Description, ApiError>;
 
-    /// Whether a request can be admitted at all, asked before its body is made sense of: under overload, that is most of what a
-    /// refusal costs.
+    /// Whether a request of `caller` can be admitted at all, however small it is. Asked before its body is kept and again before
+    /// the body is made sense of: under overload, that is most of what a refusal costs.
     ///
     /// # Errors
-    /// 429 without room.
-    fn admits(&self) -> Result<(), ApiError> {
-        Ok(())
-    }
+    /// 429 without room; 503 where any answer would be too late for the caller.
+    fn admits(&self, caller: &Caller) -> Result<(), ApiError>;
 
     /// Answers a request.
     ///

@@ -96,6 +96,39 @@ async fn who_would_be_late_is_told_at_once() {
     assert!(answer.status().is_success());
 }
 
+/// The body is nonsense, and only who might be taken in hears of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_certain_to_be_refused_is_not_read() {
+    let model = Model::new();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let cloud = CloudServer::start_with(&model, listener, |args| {
+        (args.max_batch, args.max_queue) = (1, 4);
+    });
+    let client = client(None, |builder| builder).unwrap();
+    let url = format!("{}/infer", cloud.model_url());
+    let busy = client.post(&url).json(&large(256)).send();
+    let refused = async {
+        wait(&cloud, &client, COMPUTED, |sum| sum > 0.0).await;
+        let four = (0..4).map(|seed| ask(&client, &cloud, "full", seed));
+        let nonsense = async {
+            wait(&cloud, &client, QUEUE, |waiting| waiting >= 4.0).await;
+            let send = |edge| {
+                client
+                    .post(&url)
+                    .header(EDGE_HEADER, edge)
+                    .body("nonsense")
+                    .send()
+            };
+            (send("full").await.unwrap(), send("other").await.unwrap())
+        };
+        futures::join!(join_all(four), nonsense).1
+    };
+    let (answer, (full, other)) = futures::join!(busy, refused);
+    assert!(answer.unwrap().status().is_success());
+    assert_eq!((full.status().as_u16(), other.status().as_u16()), (429, 400));
+    assert!(full.headers().contains_key("retry-after-ms"));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_greedy_edge_takes_nothing_from_a_modest_one() {
     let model = Model::new();

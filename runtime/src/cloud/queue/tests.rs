@@ -178,6 +178,32 @@ fn a_full_queue_makes_room_for_edges_that_have_less() {
     );
 }
 
+#[test]
+fn who_is_certain_to_be_refused_is_known_before_its_images_are() {
+    let (mut queue, start) = (queue(4, 4, 1), Instant::now());
+    teach(&mut queue, 4, ms(100), start);
+    let now = start + ms(200);
+    assert_eq!(queue.refuses("a", Some(now), now), None, "an idle cloud tries");
+    for ticket in 0..4 {
+        queue.admit(item("greedy", 1, None, ticket), now);
+    }
+    let refused = |queue: &Queue<u32>, edge| queue.refuses(edge, None, now);
+    assert_eq!(
+        refused(&queue, "greedy"),
+        Some(Refusal::Full(ms(200))),
+        "its fifth image is of the second batch"
+    );
+    assert_eq!(refused(&queue, "modest"), None, "the greedy edge makes room");
+    for ticket in 100..102 {
+        queue.admit(item("modest", 1, None, ticket), now);
+    }
+    assert!(refused(&queue, "modest").is_some(), "both have two by then");
+    assert_eq!(refused(&queue, "other"), None);
+    let within = |millis| queue.refuses("other", Some(now + ms(millis)), now);
+    assert_eq!(within(60), Some(Refusal::Late(ms(40))));
+    assert_eq!(within(100), None);
+}
+
 #[derive(Clone, Debug)]
 enum Act {
     Admit {
@@ -218,9 +244,14 @@ proptest! {
                     number += 1;
                     let deadline = within.map(|within| now + ms(within));
                     inside.insert(number, (images, deadline, false));
+                    let early = queue.refuses(&edge.to_string(), deadline, now);
                     for (ticket, _) in queue.admit(item(&edge.to_string(), images, deadline, number), now) {
                         prop_assert!(inside.remove(&ticket).is_some());
                     }
+                    prop_assert!(early.is_none() || !inside.contains_key(&number), "it was not certain");
+                    // Where time plays no part, all that is certain of one image is known.
+                    let timeless = images == 1 && within.is_none();
+                    prop_assert!(early.is_some() || !timeless || inside.contains_key(&number));
                 }
                 Act::Leave(which) => {
                     let mut known: Vec<u32> = inside.keys().copied().collect();
