@@ -63,8 +63,8 @@ pub struct Args {
     /// Folder for results.json, results.md and plots.
     #[arg(long, default_value = "docs")]
     out: PathBuf,
-    /// What computes a training: flex, or torch where it was built in.
-    #[arg(long, default_value = "flex")]
+    /// What computes a training: engine or flex, or torch where it was built in.
+    #[arg(long, default_value = "engine")]
     backend: Backend,
     /// Seed of everything random.
     #[arg(long, default_value_t = 0)]

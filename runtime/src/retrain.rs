@@ -47,8 +47,8 @@ pub struct Args {
     /// Seed of everything random.
     #[arg(long, env = "MEANET_SEED", default_value_t = 0)]
     pub seed: u64,
-    /// What computes: flex, or torch or cuda where they were built in.
-    #[arg(long, env = "MEANET_BACKEND", default_value = "flex")]
+    /// What computes: engine or flex, or torch or cuda where they were built in.
+    #[arg(long, env = "MEANET_BACKEND", default_value = "engine")]
     pub backend: Backend,
     /// File for the report.
     #[arg(long, env = "MEANET_REPORT", default_value = TERMINATION_LOG)]
@@ -103,14 +103,14 @@ fn train(args: &Args) -> Result<JobReport, Box<dyn Error>> {
         .iter()
         .map(|&class| u32::try_from(class))
         .collect::<Result<Vec<_>, _>>()?;
-    let device = args.backend.device()?;
+    let processor = args.backend.processor()?;
     let service = InService {
         blobs,
         hard_classes: &table,
         routing: &routing(&spec.routing),
         precision: precision(spec.model.precision),
     };
-    let trained = retrain(&recipe, &service, &material, &device)?;
+    let trained = retrain(&recipe, &service, &material, &processor)?;
     let weights = Weights {
         main: spec.weights.main.clone(),
         adaptive: store.put_bytes(&trained.candidate.adaptive)?.to_string(),

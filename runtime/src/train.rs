@@ -42,8 +42,8 @@ struct DataArgs {
     /// Data set: cifar-100-binary.tar.gz, a .bin file of its records, or a folder of images. Without one the project draws its own.
     #[arg(long, env = "MEANET_DATA")]
     data: Option<PathBuf>,
-    /// What computes: flex, or torch or cuda where they were built in.
-    #[arg(long, default_value = "flex")]
+    /// What computes: engine or flex, or torch or cuda where they were built in.
+    #[arg(long, default_value = "engine")]
     backend: Backend,
     /// Seed of everything random.
     #[arg(long, default_value_t = 0)]

@@ -111,3 +111,11 @@ pub enum EngineError {
         found: &'static str,
     },
 }
+
+impl EngineError {
+    /// Whether it is the graph that cannot be computed, whatever the machine and the options.
+    #[must_use]
+    pub fn is_of_graph(&self) -> bool {
+        matches!(self, Self::Node { .. } | Self::Graph { .. })
+    }
+}

@@ -33,6 +33,7 @@ mod curve;
 mod depthwise;
 mod direct;
 mod frame;
+pub(crate) mod learn;
 mod memory;
 #[cfg(target_arch = "aarch64")]
 mod neon;
@@ -51,6 +52,7 @@ pub(crate) use curve::Curve;
 pub(crate) use depthwise::Depthwise;
 pub(crate) use direct::{Cuts, Direct, Group, Menu, Walk, best_group, floats};
 pub(crate) use frame::{Format, Home, Place, Rows};
+pub use learn::Descend;
 pub(crate) use memory::Memory;
 pub(crate) use plain::{Fold, Normalise, Pool};
 pub(crate) use program::{Addresses, Buffers, Job, Program, Sizes, Task, Work};

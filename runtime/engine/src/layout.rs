@@ -99,7 +99,7 @@ fn borders(lowered: &Lowered) -> Vec<usize> {
     borders
 }
 
-fn kept_place(shape: Shape, format: Format, border: usize, lanes: usize) -> Place {
+pub(crate) fn kept_place(shape: Shape, format: Format, border: usize, lanes: usize) -> Place {
     let [channels, height, width] = shape.as_map();
     let row = (width + 2 * border) * lanes;
     // One vector more than needed: planes of a power of two would fall into the same sets of the cache.

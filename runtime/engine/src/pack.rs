@@ -10,7 +10,7 @@ pub(crate) struct Packer {
 }
 
 /// Blocks cut into groups of `most`; `size` is the floats of a block's weights.
-fn groups(blocks: usize, most: usize, start: usize, size: usize) -> Vec<Group> {
+pub(crate) fn groups(blocks: usize, most: usize, start: usize, size: usize) -> Vec<Group> {
     let firsts = (0..blocks).step_by(most.max(1));
     let group = |first: usize| Group {
         first,

@@ -20,9 +20,9 @@ use crate::session::Session;
 use crate::shape::{Shape, infer};
 
 /// Most threads of a plan.
-const MAX_THREADS: usize = 256;
+pub(crate) const MAX_THREADS: usize = 256;
 /// Most images of a batch.
-const MAX_BATCH: usize = 4096;
+pub(crate) const MAX_BATCH: usize = 4096;
 /// Floats of scratch that stay in a core's own cache.
 const CACHE: usize = 128 * 1024;
 /// Most images that a thread computes together.
@@ -130,7 +130,7 @@ impl Plan {
     }
 }
 
-fn within(option: &'static str, value: usize, most: usize) -> Result<(), EngineError> {
+pub(crate) fn within(option: &'static str, value: usize, most: usize) -> Result<(), EngineError> {
     ensure!(
         (1..=most).contains(&value),
         BoundsSnafu {
@@ -402,7 +402,7 @@ fn labour(kind: &Kind, input: &Place, output: &Place) -> usize {
 }
 
 /// How many rows make a long one; it divides the height.
-fn merged_rows(place: &Place) -> usize {
+pub(crate) fn merged_rows(place: &Place) -> usize {
     let long = |rows: &usize| place.height.is_multiple_of(*rows) && rows * place.width >= LONG_ROW;
     (1..=place.height).find(long).unwrap_or(place.height)
 }

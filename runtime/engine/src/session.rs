@@ -122,6 +122,46 @@ impl Session {
         Ok(())
     }
 
+    /// Takes `from`, a vector or a map `[channels, height, width]`, as what a segment has put out for an image of the batch.
+    pub fn write(
+        &mut self,
+        segment: SegmentId,
+        output: usize,
+        row: usize,
+        from: &[f32],
+    ) -> Result<(), EngineError> {
+        let (place, shape) = self.declared(segment, output)?;
+        let place = place.clone();
+        let max_batch = self.seen.len();
+        ensure!(
+            row < max_batch,
+            IndexSnafu {
+                what: "image",
+                index: row,
+                count: max_batch
+            }
+        );
+        let expected = shape.values();
+        ensure!(
+            from.len() == expected,
+            PixelsSnafu {
+                count: 1_usize,
+                values: from.len(),
+                expected
+            }
+        );
+        let [_, height, width] = shape.as_map();
+        let lanes = self.program.lanes();
+        let to = &mut self.buffers.kept_mut()[place.offset + row * place.image..][..place.image];
+        for (index, value) in from.iter().enumerate() {
+            let (channel, y, x) = (index / (height * width), index / width % height, index % width);
+            let pixel = (y + place.border) * place.row + (x + place.border) * lanes;
+            to[channel / lanes * place.block + pixel + channel % lanes] = *value;
+        }
+        self.done[segment.0][row] = true;
+        Ok(())
+    }
+
     /// Appends all that a segment has put out for an image of the batch, for [`Session::restore`] of a session of the same plan.
     pub fn save(&self, segment: SegmentId, row: usize, to: &mut Vec<f32>) -> Result<(), EngineError> {
         let count = self.segment(segment)?.outputs.len();

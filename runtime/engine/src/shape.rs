@@ -148,7 +148,7 @@ fn bounded(shape: &[usize; 3]) -> bool {
 }
 
 /// Name of an operation in messages.
-fn name(op: &Op) -> &'static str {
+pub(crate) fn name(op: &Op) -> &'static str {
     match op {
         Op::Conv2d(_) => "conv2d",
         Op::BatchNorm(_) => "batch norm",

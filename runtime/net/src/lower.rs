@@ -105,6 +105,15 @@ pub enum PlanError {
 /// A graph that is being made.
 pub(crate) struct Draft {
     graph: Graph,
+    weighted: Vec<Weighted>,
+}
+
+/// A node with weights, and one of the module's parameters that they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Weighted {
+    pub(crate) node: usize,
+    /// Number of the weights, or of a norm's factors.
+    pub(crate) parameter: u64,
 }
 
 impl Draft {
@@ -113,12 +122,20 @@ impl Draft {
         let shape = [3, input.height, input.width];
         Self {
             graph: Graph::new(Input::normalised(shape, &input.mean, &input.std)),
+            weighted: Vec::new(),
         }
     }
 
     /// An operation of the engine.
     pub(crate) fn op(&mut self, op: Op, inputs: impl Into<Vec<Source>>) -> Source {
         self.graph.add(op, inputs)
+    }
+
+    /// An operation with the weights that `parameter` is the number of.
+    fn weighted(&mut self, op: Op, parameter: u64, from: Source) -> Source {
+        let node = self.graph.nodes.len();
+        self.weighted.push(Weighted { node, parameter });
+        self.op(op, [from])
     }
 
     /// A convolution with the same stride in both directions and the same padding on all sides.
@@ -137,7 +154,7 @@ impl Draft {
                 None => Vec::new(),
             },
         };
-        Ok(self.op(Op::Conv2d(op), [from]))
+        Ok(self.weighted(Op::Conv2d(op), conv.weight.id.val(), from))
     }
 
     /// A batch norm by its running statistics.
@@ -149,7 +166,7 @@ impl Draft {
             variance: values("variances of a batch norm", norm.running_var.value_sync())?,
             epsilon: norm.epsilon as f32,
         };
-        Ok(self.op(Op::BatchNorm(op), [from]))
+        Ok(self.weighted(Op::BatchNorm(op), norm.gamma.id.val(), from))
     }
 
     /// A linear layer; burn's matrices are `[in, out]`, the engine's `[out, in]`.
@@ -163,7 +180,7 @@ impl Draft {
                 None => Vec::new(),
             },
         };
-        Ok(self.op(Op::Linear(op), [from]))
+        Ok(self.weighted(Op::Linear(op), linear.weight.id.val(), from))
     }
 
     /// A 1×1 convolution of a vector, which is a linear layer.
@@ -213,6 +230,11 @@ impl Draft {
 
     pub(crate) fn finish(self) -> Graph {
         self.graph
+    }
+
+    /// With the nodes that have weights.
+    pub(crate) fn finish_weighted(self) -> (Graph, Vec<Weighted>) {
+        (self.graph, self.weighted)
     }
 }
 

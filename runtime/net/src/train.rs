@@ -23,7 +23,7 @@ mod teacher;
 mod watch;
 
 pub use adapt::{HeadRecipe, classifier_of, reestimate_norms, retrain_head};
-pub use backend::{Backend, BackendError};
+pub use backend::{Backend, BackendError, Processor};
 pub use classifier::{Classifier, Lessons, train_classifier};
 pub use extension::{Examples, ExtensionRecipe, TrainedExtension, train_extension};
 pub use metrics::{EpochLine, METRICS};

@@ -25,7 +25,7 @@ fn new_statistics_keep_nothing_for_a_way_back() {
         ..Recipe::new("ResNet20".parse().unwrap(), 4, InputSpec::cifar100())
     };
     let images = Training(procedural(4, 256, 1));
-    let device = Backend::Flex.device().unwrap();
+    let processor = Backend::Engine.processor().unwrap();
     let run = Run::open(folder.path(), &recipe).unwrap();
     let lessons = Lessons {
         training: &images,
@@ -33,14 +33,14 @@ fn new_statistics_keep_nothing_for_a_way_back() {
         start: None,
         teacher: None,
     };
-    let main = train_classifier(&recipe, &lessons, &run, &device)
+    let main = train_classifier(&recipe, &lessons, &run, &processor)
         .unwrap()
         .blob(Block::Main)
         .unwrap();
     // Forgets the peak until now.
     fs::write("/proc/self/clear_refs", "5").unwrap();
     let before = mebibytes("VmRSS");
-    reestimate_norms(&main, &images.0, 0, &device).unwrap();
+    reestimate_norms(&main, &images.0, 0, &processor).unwrap();
     let taken = mebibytes("VmHWM") - before;
     println!("{taken} MiB");
     assert!(taken < 400, "{taken} MiB on top of {before}");

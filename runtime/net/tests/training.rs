@@ -47,7 +47,7 @@ fn run(recipe: &Recipe, teacher: Option<&Teacher>, folder: &Path) -> Result<Clas
         teacher,
     };
     let run = Run::open(folder, recipe)?;
-    train_classifier(recipe, &lessons, &run, &Backend::Flex.device().unwrap())
+    train_classifier(recipe, &lessons, &run, &Backend::Engine.processor().unwrap())
 }
 
 fn blob(classifier: &Classifier) -> String {
@@ -90,8 +90,8 @@ fn a_run_repeats_and_a_stopped_one_ends_as_an_unbroken_one() {
         teacher: None,
     };
     let watched = Run::open(&path("whole"), &recipe).unwrap().watched(keep_state);
-    let device = Backend::Flex.device().unwrap();
-    let whole = blob(&train_classifier(&recipe, &lessons, &watched, &device).unwrap());
+    let processor = Backend::Engine.processor().unwrap();
+    let whole = blob(&train_classifier(&recipe, &lessons, &watched, &processor).unwrap());
     let wanted: Vec<f64> = lines(&path("whole")).iter().map(|line| line.loss).collect();
     assert_eq!(wanted.len(), 3);
 
@@ -259,9 +259,9 @@ fn an_extension_repeats_and_a_stopped_one_ends_as_an_unbroken_one() {
         teacher: Some(&teacher),
         ..Examples::of(&training)
     };
-    let device = Backend::Flex.device().unwrap();
+    let processor = Backend::Engine.processor().unwrap();
     let train = |examples: &Examples<'_>, run: Option<&Run>| {
-        let trained = train_extension(&recipe, &main, examples, run, &device).unwrap();
+        let trained = train_extension(&recipe, &main, examples, run, &processor).unwrap();
         [digest(&trained.adaptive), digest(&trained.extension)]
     };
     let watched = Run::open(&path("whole"), &recipe).unwrap().watched(keep_state);
@@ -290,7 +290,7 @@ fn an_extension_repeats_and_a_stopped_one_ends_as_an_unbroken_one() {
         teacher: None,
         ..examples
     };
-    let error = train_extension(&recipe, &main, &nobody, None, &device)
+    let error = train_extension(&recipe, &main, &nobody, None, &processor)
         .unwrap_err()
         .to_string();
     assert!(error.contains("another teacher"), "{error}");

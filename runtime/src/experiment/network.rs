@@ -83,7 +83,7 @@ fn over(
     place: &std::path::Path,
 ) -> Result<Foreign, Box<dyn Error>> {
     let classes = setup.subject.edge.classes();
-    let device = args.backend.device()?;
+    let processor = args.backend.processor()?;
     let alone = CloudNetwork::load(&meanet_net::train::classifier_of(main)?)
         .map_err(|e| format!("failed to use {file}: {e}"))?;
     let measured = logits(&alone, &setup.measure.0)?;
@@ -95,7 +95,7 @@ fn over(
         ..super::shift::extension_recipe(classes, args.epochs, setup.seed)
     };
     let training = Training(setup.training.0.select(&chosen));
-    let trained = train_extension(&recipe, main, &Examples::of(&training), None, &device)?;
+    let trained = train_extension(&recipe, main, &Examples::of(&training), None, &processor)?;
     fs::create_dir_all(place)?;
     for (name, blob) in [("adaptive", &trained.adaptive), ("extension", &trained.extension)] {
         fs::write(place.join(format!("{name}.safetensors")), blob)?;

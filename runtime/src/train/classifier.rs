@@ -95,7 +95,7 @@ fn classes(training: &Training) -> usize {
 /// Trains it into its folder.
 pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let input = InputSpec::cifar100();
-    let device = args.data.backend.device()?;
+    let processor = args.data.backend.processor()?;
     let parts = read(&args.data, &input)?;
     let classes = classes(&parts.training);
     let start = args.start.as_deref().map(network).transpose()?;
@@ -130,6 +130,6 @@ pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         teacher: teacher.as_ref(),
     };
     let run = Run::open(&args.out, &recipe)?.watched(draw_curves);
-    train_classifier(&recipe, &lessons, &run, &device)?;
+    train_classifier(&recipe, &lessons, &run, &processor)?;
     Ok(())
 }

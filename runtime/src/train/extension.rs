@@ -75,7 +75,7 @@ pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         let labels = &parts.selection.0.labels;
         Ok(select_hard_classes(&logits, labels, classes, args.hard_share))
     };
-    let device = args.data.backend.device()?;
+    let processor = args.data.backend.processor()?;
     let teacher = args.teacher.load(classes)?;
     let outputs_wanted = if args.paper {
         least_precise()?
@@ -104,7 +104,7 @@ pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         teacher: teacher.as_ref(),
         ..Examples::of(&parts.training)
     };
-    let trained = train_extension(&recipe, &main, &examples, Some(&run), &device)?;
+    let trained = train_extension(&recipe, &main, &examples, Some(&run), &processor)?;
     let hard_classes = if args.paper {
         recipe.outputs.clone()
     } else {

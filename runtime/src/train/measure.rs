@@ -41,8 +41,8 @@ pub struct Args {
     /// Measurements of each, taken in turns, each in a process of its own.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// What computes: flex, or torch or cuda where they were built in.
-    #[arg(long, default_value = "flex")]
+    /// What computes: engine or flex, or torch or cuda where they were built in.
+    #[arg(long, default_value = "engine")]
     backend: Backend,
     /// Measure this part in this process and say so as JSON.
     #[arg(long, hide = true)]
@@ -165,7 +165,7 @@ fn median(found: &[Found]) -> Found {
 /// Trains `part` for one epoch in this process.
 fn measure(args: &Args, part: Part) -> Result<Found, Box<dyn Error>> {
     let folder = Scratch::new("measured")?;
-    let device = args.backend.device()?;
+    let processor = args.backend.processor()?;
     let main = main_block(args)?;
     let card = read_card(&main)?;
     let training = Training(procedural(card.classes, args.batch_size * args.steps.max(1), 1));
@@ -190,7 +190,7 @@ fn measure(args: &Args, part: Part) -> Result<Found, Box<dyn Error>> {
                 start: Some(&start),
                 teacher: None,
             };
-            train_classifier(&recipe, &lessons, &Run::open(&run, &recipe)?, &device)?;
+            train_classifier(&recipe, &lessons, &Run::open(&run, &recipe)?, &processor)?;
         }
         Part::Extension => {
             let recipe = ExtensionRecipe {
@@ -200,7 +200,7 @@ fn measure(args: &Args, part: Part) -> Result<Found, Box<dyn Error>> {
                 ..ExtensionRecipe::new((0..).take(card.classes).collect())
             };
             let run = Run::open(&run, &recipe)?;
-            train_extension(&recipe, &main, &Examples::of(&training), Some(&run), &device)?;
+            train_extension(&recipe, &main, &Examples::of(&training), Some(&run), &processor)?;
         }
     }
     let peak = peak_memory()?;
@@ -247,7 +247,7 @@ fn main_block(args: &Args) -> Result<Vec<u8>, Box<dyn Error>> {
         teacher: None,
     };
     let run = Run::open(&folder.0, &recipe)?;
-    let network = train_classifier(&recipe, &lessons, &run, &Backend::Flex.device()?)?;
+    let network = train_classifier(&recipe, &lessons, &run, &Backend::Engine.processor()?)?;
     Ok(network.blob(Block::Main)?)
 }
 
@@ -282,7 +282,7 @@ mod tests {
             batch_size: 4,
             steps: 1,
             rounds: 1,
-            backend: Backend::Flex,
+            backend: Backend::Engine,
             part: None,
         };
         for part in [Part::Whole, Part::Extension] {

@@ -1,6 +1,7 @@
 #[allow(clippy::wildcard_imports)]
 use std::arch::x86_64::*;
 
+use super::learn::table::learn_kernels;
 use super::simd::Simd;
 use super::table::kernels;
 use super::words::Words;
@@ -53,6 +54,17 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     unsafe fn min(a: __m256, b: __m256) -> __m256 {
         // SAFETY: the caller promises the instruction set.
         unsafe { _mm256_min_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn between(v: __m256, x: __m256, low: __m256, high: __m256) -> __m256 {
+        // SAFETY: the caller promises the instruction set.
+        unsafe {
+            let (above, below) = (
+                _mm256_cmp_ps::<_CMP_GT_OQ>(x, low),
+                _mm256_cmp_ps::<_CMP_LT_OQ>(x, high),
+            );
+            _mm256_and_ps(v, _mm256_and_ps(above, below))
+        }
     }
 }
 
@@ -139,3 +151,4 @@ impl<const VNNI: bool> Words for Avx2<VNNI> {
 
 kernels!(Avx2<false>, registers: 16, feature: "avx2,fma");
 word_kernels!(Avx2<false>, registers: 16, fused: false, feature: "avx2,fma");
+learn_kernels!(Avx2<false>, channels: 4, blocks: 2, feature: "avx2,fma");

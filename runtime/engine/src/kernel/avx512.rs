@@ -1,6 +1,7 @@
 #[allow(clippy::wildcard_imports)]
 use std::arch::x86_64::*;
 
+use super::learn::table::learn_kernels;
 use super::simd::Simd;
 use super::table::kernels;
 use super::words::Words;
@@ -53,6 +54,14 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
     unsafe fn min(a: __m512, b: __m512) -> __m512 {
         // SAFETY: the caller promises the instruction set.
         unsafe { _mm512_min_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn between(v: __m512, x: __m512, low: __m512, high: __m512) -> __m512 {
+        // SAFETY: the caller promises the instruction set.
+        unsafe {
+            let above = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, low);
+            _mm512_maskz_mov_ps(_mm512_mask_cmp_ps_mask::<_CMP_LT_OQ>(above, x, high), v)
+        }
     }
 }
 
@@ -135,3 +144,4 @@ impl<const VNNI: bool> Words for Avx512<VNNI> {
 
 kernels!(Avx512<false>, registers: 32, feature: "avx512f");
 word_kernels!(Avx512<false>, registers: 32, fused: false, feature: "avx512f,avx512bw");
+learn_kernels!(Avx512<false>, channels: 8, blocks: 3, feature: "avx512f");

@@ -1,5 +1,6 @@
 use std::arch::aarch64::*;
 
+use super::learn::table::learn_kernels;
 use super::simd::Simd;
 use super::table::kernels;
 use super::words::Words;
@@ -52,6 +53,14 @@ impl Simd for Neon {
     unsafe fn min(a: float32x4_t, b: float32x4_t) -> float32x4_t {
         // SAFETY: the caller promises the instruction set.
         unsafe { vminq_f32(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn between(v: float32x4_t, x: float32x4_t, low: float32x4_t, high: float32x4_t) -> float32x4_t {
+        // SAFETY: the caller promises the instruction set.
+        unsafe {
+            let there = vandq_u32(vcgtq_f32(x, low), vcltq_f32(x, high));
+            vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(v), there))
+        }
     }
 }
 
@@ -131,3 +140,4 @@ impl Words for Neon {
 
 kernels!(Neon, registers: 32, feature: "neon");
 word_kernels!(Neon, registers: 32, fused: false, feature: "neon");
+learn_kernels!(Neon, channels: 4, blocks: 3, feature: "neon");

@@ -1,3 +1,4 @@
+use super::learn::table::learn_kernels;
 use super::simd::Simd;
 use super::table::kernels;
 use super::words::Words;
@@ -55,6 +56,16 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn min(a: Lanes, b: Lanes) -> Lanes {
         zip(a, b, |a, b| if a < b { a } else { b })
+    }
+    #[inline(always)]
+    unsafe fn between(v: Lanes, x: Lanes, low: Lanes, high: Lanes) -> Lanes {
+        let mut out = [0.0; 8];
+        for i in 0..8 {
+            if x[i] > low[i] && x[i] < high[i] {
+                out[i] = v[i];
+            }
+        }
+        out
     }
 }
 
@@ -134,3 +145,4 @@ impl Words for Portable {
 
 kernels!(Portable, registers: 8);
 word_kernels!(Portable, registers: 8, fused: false);
+learn_kernels!(Portable, channels: 2, blocks: 1);

@@ -33,6 +33,11 @@ pub(crate) trait Simd: Copy + 'static {
     /// See [`Simd::splat`].
     unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
 
+    /// `v` where `x` lies between `low` and `high`, and is neither; else zero.
+    /// # Safety
+    /// See [`Simd::splat`].
+    unsafe fn between(v: Self::V, x: Self::V, low: Self::V, high: Self::V) -> Self::V;
+
     /// `v` within `clamp`.
     /// # Safety
     /// See [`Simd::splat`].

@@ -3,6 +3,7 @@
 use crate::options::Isa;
 
 use super::depthwise::Row;
+use super::learn::table::LearnKernels;
 use super::tile::Tile;
 use super::words::table::WordKernels;
 
@@ -34,6 +35,8 @@ pub(crate) struct Kernels {
     pub(crate) scatter: ScatterFn,
     /// The same of words.
     pub(crate) words: &'static WordKernels,
+    /// What training needs besides.
+    pub(crate) learn: &'static LearnKernels,
 }
 
 impl Kernels {
@@ -152,6 +155,7 @@ macro_rules! kernels {
             gather,
             scatter,
             words: &WORDS,
+            learn: &LEARN,
         };
     };
 }

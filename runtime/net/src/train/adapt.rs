@@ -16,6 +16,7 @@ use crate::edge::open;
 use crate::evaluate::top;
 use crate::lower::values;
 use crate::norms::Norms;
+use crate::train::backend::Processor;
 use crate::train::frozen::{frozen, main_block};
 use crate::train::optimizer::sgd;
 use crate::train::run::{TrainError, WeightsSnafu};
@@ -59,7 +60,7 @@ pub fn reestimate_norms(
     main: &[u8],
     images: &Images,
     seed: u64,
-    device: &Device,
+    processor: &Processor,
 ) -> Result<Norms, TrainError> {
     if images.len() < 2 {
         return Err(TrainError::Data {
@@ -71,7 +72,7 @@ pub fn reestimate_norms(
     card.ranges.clear();
     // Batch norms take note of what they see on the device that training has; without gradients, nothing is kept for a way back,
     // which would be most of a training's memory.
-    let autodiff = device.clone().autodiff();
+    let autodiff = processor.device().autodiff();
     let mut network = main_block(&card, &autodiff)?.no_grad();
     apply(&mut network, "the main block", tensors).context(WeightsSnafu)?;
     let mut shuffle = Shuffle::new(seed);
@@ -96,7 +97,7 @@ pub fn retrain_head(
     recipe: &HeadRecipe,
     main: &[u8],
     training: &Training,
-    device: &Device,
+    processor: &Processor,
 ) -> Result<Vec<u8>, TrainError> {
     let images = &training.0;
     let (card, mut tensors) = open(main, Block::Main).context(WeightsSnafu)?;
@@ -111,7 +112,7 @@ pub fn retrain_head(
             reason: "there are no images to train on".to_owned(),
         });
     }
-    let autodiff = device.clone().autodiff();
+    let autodiff = processor.device().autodiff();
     let mut head = LinearConfig::new(channels, card.classes).init(&autodiff);
     apply(&mut head, "the last layer", start).context(WeightsSnafu)?;
     let mut optimizer = sgd(recipe.weight_decay);
@@ -237,11 +238,11 @@ mod tests {
 
     #[test]
     fn each_way_changes_only_what_it_says() {
-        let (main, device) = (main(), Device::flex());
+        let (main, processor) = (main(), Processor::Engine);
         let images = procedural(4, 64, 1);
         let norms = differing(
             &main,
-            &reestimate_norms(&main, &images, 0, &device)
+            &reestimate_norms(&main, &images, 0, &processor)
                 .unwrap()
                 .onto(&main)
                 .unwrap(),
@@ -257,13 +258,13 @@ mod tests {
             weight_decay: 0.0,
             seed: 0,
         };
-        let head = retrain_head(&recipe, &main, &Training(images), &device).unwrap();
+        let head = retrain_head(&recipe, &main, &Training(images), &processor).unwrap();
         assert_eq!(differing(&main, &head), ["head.bias", "head.weight"]);
     }
 
     #[test]
     fn a_head_learns_and_the_same_seed_gives_the_same() {
-        let (main, device) = (main(), Device::flex());
+        let (main, processor) = (main(), Processor::Engine);
         let images = procedural(4, 200, 1);
         let recipe = HeadRecipe {
             epochs: 30,
@@ -280,8 +281,8 @@ mod tests {
             pairs.filter(|(row, label)| top(row) == **label as usize).count()
         };
         let training = Training(images.clone());
-        let trained = retrain_head(&recipe, &main, &training, &device).unwrap();
-        let again = retrain_head(&recipe, &main, &training, &device).unwrap();
+        let trained = retrain_head(&recipe, &main, &training, &processor).unwrap();
+        let again = retrain_head(&recipe, &main, &training, &processor).unwrap();
         assert_eq!(digest(&trained), digest(&again));
         assert!(
             right(&trained) > right(&main) + 40,
@@ -293,9 +294,9 @@ mod tests {
 
     #[test]
     fn too_few_images_are_refused() {
-        let (main, device) = (main(), Device::flex());
+        let (main, processor) = (main(), Processor::Engine);
         let none = Images::empty(32, 32);
-        assert!(reestimate_norms(&main, &none, 0, &device).is_err());
+        assert!(reestimate_norms(&main, &none, 0, &processor).is_err());
         let recipe = HeadRecipe {
             epochs: 1,
             batch_size: 16,
@@ -303,6 +304,6 @@ mod tests {
             weight_decay: 0.0,
             seed: 0,
         };
-        assert!(retrain_head(&recipe, &main, &Training(none), &device).is_err());
+        assert!(retrain_head(&recipe, &main, &Training(none), &processor).is_err());
     }
 }

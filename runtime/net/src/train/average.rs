@@ -4,28 +4,26 @@ use burn::store::ModuleSnapshot;
 
 use crate::weights::{Tensors, WeightsError, tensors_of};
 
+/// Share of itself that an average of decay `decay` keeps at a step, counted from 1. Early on it forgets faster, or it would hold on
+/// to the first weights.
+pub(super) fn keep(decay: f64, step: usize) -> f32 {
+    let steps = step as f64;
+    decay.min((1.0 + steps) / (10.0 + steps)) as f32
+}
+
 /// The average so far. Running statistics of batch norms are averaged as well.
 pub(super) struct Average {
-    decay: f64,
-    steps: usize,
     tensors: Tensors,
 }
 
 impl Average {
-    /// Begins with `tensors` after `steps` steps of training.
-    pub(super) fn new(decay: f64, steps: usize, tensors: Tensors) -> Self {
-        Self {
-            decay,
-            steps,
-            tensors,
-        }
+    /// Begins with `tensors`.
+    pub(super) fn new(tensors: Tensors) -> Self {
+        Self { tensors }
     }
 
-    /// Takes in the weights after one more step. Early on the average forgets faster, or it would hold on to the first weights.
-    pub(super) fn update<M: ModuleSnapshot>(&mut self, module: &M) -> Result<(), WeightsError> {
-        self.steps += 1;
-        let steps = self.steps as f64;
-        let keep = self.decay.min((1.0 + steps) / (10.0 + steps)) as f32;
+    /// Takes in the weights after one more step, and keeps a share of itself.
+    pub(super) fn update<M: ModuleSnapshot>(&mut self, module: &M, keep: f32) -> Result<(), WeightsError> {
         for (key, now) in tensors_of(module)? {
             if let Some(average) = self.tensors.get_mut(&key) {
                 for (old, new) in average.data.iter_mut().zip(now.data) {
@@ -56,10 +54,10 @@ mod tests {
                 .with_initializer(Initializer::Constant { value })
                 .init(&Device::flex())
         };
-        let mut average = Average::new(0.9, 0, tensors_of(&layer(0.0)).unwrap());
+        let mut average = Average::new(tensors_of(&layer(0.0)).unwrap());
         let mut before = 0.0;
-        for _ in 0..10 {
-            average.update(&layer(1.0)).unwrap();
+        for step in 1..=10 {
+            average.update(&layer(1.0), keep(0.9, step)).unwrap();
             let now = average.tensors()["weight"].data[0];
             assert!(before < now && now <= 1.0, "{before} {now}");
             before = now;

@@ -7,10 +7,12 @@ use snafu::Snafu;
 /// What computes a training.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Backend {
-    /// Pure Rust, on the CPU; always there.
+    /// The project's own engine, on the CPU; always there. What it cannot train goes to `Flex`.
     #[default]
+    Engine,
+    /// Pure Rust, on the CPU; always there.
     Flex,
-    /// `LibTorch` on the CPU, two to three times as fast; there with the cargo feature `torch`.
+    /// `LibTorch` on the CPU; there with the cargo feature `torch`.
     Torch,
     /// The first NVIDIA GPU, through burn's CUDA backend; there with the cargo feature `cuda`.
     Cuda,
@@ -21,7 +23,7 @@ pub enum Backend {
 #[non_exhaustive]
 pub enum BackendError {
     /// No such name.
-    #[snafu(display("failed to find a backend named {name}: flex, torch and cuda are known"))]
+    #[snafu(display("failed to find a backend named {name}: engine, flex, torch and cuda are known"))]
     Unknown {
         /// The name.
         name: String,
@@ -36,7 +38,7 @@ pub enum BackendError {
     },
     /// Built in, but the machine lacks what it needs.
     #[snafu(display(
-        "failed to use the backend cuda: {reason}; use --backend flex, or see docs/guides/training.md"
+        "failed to use the backend cuda: {reason}; use --backend engine, or see docs/guides/training.md"
     ))]
     Unusable {
         /// What is missing.
@@ -44,11 +46,46 @@ pub enum BackendError {
     },
 }
 
-impl Backend {
-    /// Its device.
-    pub fn device(self) -> Result<Device, BackendError> {
+/// A backend, ready to compute.
+#[derive(Clone, Debug)]
+pub enum Processor {
+    /// The project's own engine.
+    Engine,
+    /// A device of the tensor library.
+    Burn(Device),
+}
+
+impl Processor {
+    /// Where tensors lie that the engine does not compute.
+    #[must_use]
+    pub fn device(&self) -> Device {
         match self {
-            Self::Flex => Ok(Device::flex()),
+            Self::Engine => Device::flex(),
+            Self::Burn(device) => device.clone(),
+        }
+    }
+
+    /// Where a module lies that is trained: with gradients, but for the engine, which has its own.
+    pub(super) fn training_device(&self) -> Device {
+        match self {
+            Self::Engine => Device::flex(),
+            Self::Burn(device) => device.clone().autodiff(),
+        }
+    }
+}
+
+impl Backend {
+    /// What computes, where it is there.
+    pub fn processor(self) -> Result<Processor, BackendError> {
+        match self {
+            Self::Engine => Ok(Processor::Engine),
+            other => Ok(Processor::Burn(other.device()?)),
+        }
+    }
+
+    fn device(self) -> Result<Device, BackendError> {
+        match self {
+            Self::Engine | Self::Flex => Ok(Device::flex()),
             #[cfg(feature = "torch")]
             #[expect(deprecated, reason = "gone from burn 0.23, which is why burn is pinned")]
             Self::Torch => Ok(Device::libtorch()),
@@ -92,6 +129,7 @@ fn cuda() -> Result<Device, BackendError> {
 impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Engine => "engine",
             Self::Flex => "flex",
             Self::Torch => "torch",
             Self::Cuda => "cuda",
@@ -104,6 +142,7 @@ impl FromStr for Backend {
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         match name {
+            "engine" => Ok(Self::Engine),
             "flex" => Ok(Self::Flex),
             "torch" => Ok(Self::Torch),
             "cuda" => Ok(Self::Cuda),
@@ -118,18 +157,19 @@ mod tests {
 
     #[test]
     fn backends_are_there_or_say_how_to_get_them() {
-        assert!("flex".parse::<Backend>().unwrap().device().is_ok());
+        assert_eq!(Backend::default(), "engine".parse().unwrap());
+        assert!("flex".parse::<Backend>().unwrap().processor().is_ok());
         let error = "gpu".parse::<Backend>().unwrap_err().to_string();
-        assert!(error.contains("flex, torch and cuda"), "{error}");
+        assert!(error.contains("engine, flex, torch and cuda"), "{error}");
         for (name, built) in [
             ("torch", cfg!(feature = "torch")),
             ("cuda", cfg!(feature = "cuda")),
         ] {
             let backend = name.parse::<Backend>().unwrap();
             assert_eq!(backend.to_string(), name);
-            let device = backend.device();
+            let processor = backend.processor();
             if !built {
-                let error = device.err().unwrap().to_string();
+                let error = processor.err().unwrap().to_string();
                 assert!(error.contains(&format!("--features {name}")), "{error}");
             }
         }

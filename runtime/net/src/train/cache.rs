@@ -1,14 +1,13 @@
 //! What the frozen main block makes of the images, computed once: most of the time and memory that training the whole network
 //! would take goes into just that.
 
-use burn::tensor::{Device, Tensor, TensorData};
 use meanet_data::{Augment, plain};
 use meanet_engine::Images;
 
 use crate::card::Card;
 use crate::evaluate::top;
-use crate::input::InputSpec;
 use crate::lower::Whole;
+use crate::train::descent::{Batch, Form};
 use crate::train::extension::{Examples, ExtensionRecipe};
 use crate::train::recipe::seed_of;
 use crate::train::run::{DataSnafu, TrainError};
@@ -46,6 +45,7 @@ pub(super) struct Cache {
     pixel_stride: usize,
     feature_stride: usize,
     /// Rows and columns.
+    image_size: [usize; 2],
     feature_size: [usize; 2],
     outputs: usize,
     views: usize,
@@ -53,16 +53,14 @@ pub(super) struct Cache {
     targets: Vec<Option<(usize, f32)>>,
 }
 
-/// One batch from a cache, on the plain device.
+/// One batch from a cache.
 pub(super) struct CachedBatch {
-    /// `[n, 3, height, width]`, normalised.
-    pub(super) images: Tensor<4>,
-    /// `[n, c, h, w]`
-    pub(super) features: Tensor<4>,
+    /// Images and main features.
+    pub(super) seen: Batch,
     /// What the extension's logits are added to, `[n, outputs]`.
-    pub(super) added: Tensor<2>,
+    pub(super) added: Vec<f32>,
     /// The teacher's logits, `[n, outputs]`.
-    pub(super) taught: Option<Tensor<2>>,
+    pub(super) taught: Option<Vec<f32>>,
 }
 
 impl Cache {
@@ -86,6 +84,7 @@ impl Cache {
             taught: Vec::new(),
             pixel_stride: input.values(),
             feature_stride: 0,
+            image_size: [input.height, input.width],
             feature_size,
             outputs: recipe.outputs.len(),
             views: recipe.views.max(1),
@@ -151,6 +150,16 @@ impl Cache {
         self.views
     }
 
+    /// What batches of `count` images look like.
+    pub(super) fn form(&self, count: usize) -> Form {
+        let [height, width] = self.feature_size;
+        Form {
+            count,
+            size: self.image_size,
+            features: Some([self.feature_stride / (height * width).max(1), height, width]),
+        }
+    }
+
     /// Output of the true class of an image, and how sure that is.
     pub(super) fn target(&self, image: usize) -> Option<(usize, f32)> {
         self.targets[image]
@@ -174,43 +183,26 @@ impl Cache {
     }
 
     /// The given version of each image of `batch`.
-    pub(super) fn batch(
-        &self,
-        batch: &[usize],
-        view: impl Fn(usize) -> usize,
-        input: &InputSpec,
-        device: &Device,
-    ) -> CachedBatch {
+    pub(super) fn batch(&self, batch: &[usize], view: impl Fn(usize) -> usize) -> CachedBatch {
         let rows: Vec<usize> = batch
             .iter()
             .map(|&image| image * self.views + view(image))
             .collect();
         let floats = |values: &[f32], stride: usize| -> Vec<f32> {
-            rows.iter()
-                .flat_map(|at| &values[at * stride..(at + 1) * stride])
-                .copied()
-                .collect()
+            let rows = rows.iter().map(|at| &values[at * stride..(at + 1) * stride]);
+            rows.flatten().copied().collect()
         };
         let pixels = rows
             .iter()
-            .flat_map(|at| &self.pixels[at * self.pixel_stride..(at + 1) * self.pixel_stride])
-            .map(|&v| f32::from(v))
-            .collect();
-        let [height, width] = self.feature_size;
-        let channels = self.feature_stride / (height * width).max(1);
-        let features = TensorData::new(
-            floats(&self.features, self.feature_stride),
-            [batch.len(), channels, height, width],
-        );
-        let logits = |values: &[f32]| {
-            let data = TensorData::new(floats(values, self.outputs), [batch.len(), self.outputs]);
-            Tensor::from_data(data, device)
-        };
+            .flat_map(|at| &self.pixels[at * self.pixel_stride..(at + 1) * self.pixel_stride]);
         CachedBatch {
-            images: input.tensor(pixels, [input.height, input.width], device),
-            features: Tensor::from_data(features, device),
-            added: logits(&self.added),
-            taught: (!self.taught.is_empty()).then(|| logits(&self.taught)),
+            seen: Batch {
+                form: self.form(batch.len()),
+                pixels: pixels.map(|&v| f32::from(v)).collect(),
+                features: floats(&self.features, self.feature_stride),
+            },
+            added: floats(&self.added, self.outputs),
+            taught: (!self.taught.is_empty()).then(|| floats(&self.taught, self.outputs)),
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::card::{Block, Card};
 use crate::lower::{Compute, Whole};
 use crate::network::Network;
 use crate::pytorch::StateDict;
+use crate::train::backend::Processor;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::metrics::METRICS;
 use crate::train::recipe::Recipe;
@@ -121,13 +122,13 @@ pub struct Lessons<'a> {
     pub teacher: Option<&'a Teacher>,
 }
 
-/// Trains `recipe` on `device` (a plain one: gradients are kept on its autodiff twin). Writes a checkpoint after each epoch and
+/// Trains `recipe` on `processor`. Writes a checkpoint after each epoch and
 /// goes on from it, with the result of an unbroken run.
 pub fn train_classifier(
     recipe: &Recipe,
     lessons: &Lessons<'_>,
     run: &Run,
-    device: &Device,
+    processor: &Processor,
 ) -> Result<Classifier, TrainError> {
     let images = &lessons.training.0;
     let epoch_images = recipe.epoch_images.unwrap_or(images.len()).min(images.len());
@@ -141,7 +142,7 @@ pub fn train_classifier(
             reason: "the recipe names another teacher than the one given"
         }
     );
-    let mut trainer = Trainer::begin(recipe, lessons, epoch_images, run, device)?;
+    let mut trainer = Trainer::begin(recipe, lessons, epoch_images, run, processor)?;
     let epochs = recipe.epochs();
     let started = Instant::now();
     let first = trainer.epoch;

@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use burn::tensor::Device;
 use meanet_data::Training;
 use snafu::{ResultExt, ensure};
 use tracing::info;
@@ -10,6 +9,7 @@ use tracing::info;
 use crate::card::{Block, Card};
 use crate::edge::open;
 use crate::norms::Norms;
+use crate::train::backend::Processor;
 use crate::train::cache::Cache;
 use crate::train::frozen::frozen;
 use crate::train::metrics::METRICS;
@@ -76,7 +76,7 @@ pub fn train_extension(
     main: &[u8],
     examples: &Examples<'_>,
     run: Option<&Run>,
-    device: &Device,
+    processor: &Processor,
 ) -> Result<TrainedExtension, TrainError> {
     let started = Instant::now();
     let (card, mut tensors) = open(main, Block::Main).context(WeightsSnafu)?;
@@ -114,7 +114,7 @@ pub fn train_extension(
         seconds = started.elapsed().as_secs_f64(),
         "main features are cached"
     );
-    let mut trainer = Trainer::begin(recipe, &card, examples, run, &cache, device)?;
+    let mut trainer = Trainer::begin(recipe, &card, examples, run, &cache, processor)?;
     let (cached, first) = (Instant::now(), trainer.epoch);
     while trainer.epoch < recipe.epochs {
         let line = trainer.train_epoch(holdout.as_ref())?;

@@ -14,12 +14,15 @@ use crate::weights::{Tensors, Values, WeightsError, floats};
 /// How burn names the velocity of a parameter, behind the parameter's number.
 const VELOCITY: &str = "momentum.velocity";
 
+/// Share of its velocity that a weight keeps.
+pub(super) const MOMENTUM: f32 = 0.9;
+
 /// A new one, at rest.
 pub(super) fn sgd(weight_decay: f32) -> ModuleOptimizer {
     SgdConfig::new()
         .with_momentum(Some(
             MomentumConfig::new()
-                .with_momentum(0.9)
+                .with_momentum(f64::from(MOMENTUM))
                 .with_dampening(0.0)
                 .with_nesterov(true),
         ))

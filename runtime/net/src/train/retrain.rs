@@ -1,6 +1,5 @@
 //! What a retraining job does: a candidate, and how it compares with what is in service.
 
-use burn::tensor::Device;
 use meanet_data::{Images, Training, shares};
 use meanet_method::{Difference, Outputs, Routing};
 use snafu::{ResultExt, ensure};
@@ -13,6 +12,7 @@ use crate::lower::Compute;
 use crate::norms::Norms;
 use crate::precision::Precision;
 use crate::train::adapt::{answers, reestimate_norms};
+use crate::train::backend::Processor;
 use crate::train::extension::{Examples, ExtensionRecipe, TrainedExtension, train_extension};
 use crate::train::run::{DataSnafu, TrainError, WeightsSnafu};
 use crate::train::select::select_by_gain;
@@ -126,7 +126,7 @@ pub fn retrain(
     recipe: &ExtensionRecipe,
     service: &InService<'_>,
     material: &Material,
-    device: &Device,
+    processor: &Processor,
 ) -> Result<Retrained, TrainError> {
     let InService {
         blobs: service,
@@ -143,7 +143,7 @@ pub fn retrain(
     } = share_out(material, recipe.seed)?;
     let network = load(service)?;
     let current = Norms::of(service.adaptive).context(WeightsSnafu)?;
-    let taken_anew = reestimate_norms(service.main, &training.0, recipe.seed, device)?;
+    let taken_anew = reestimate_norms(service.main, &training.0, recipe.seed, processor)?;
     let new_norms = are_better(service.main, [&current, &taken_anew], &selection.0)?;
     let norms = if new_norms { &taken_anew } else { &current };
     let examples = Examples {
@@ -152,7 +152,7 @@ pub fn retrain(
         start: (network.outputs() == recipe.outputs).then_some((service.adaptive, service.extension)),
         ..Examples::of(&training)
     };
-    let mut candidate = train_extension(recipe, service.main, &examples, None, device)?;
+    let mut candidate = train_extension(recipe, service.main, &examples, None, processor)?;
     let blobs = EdgeBlobs {
         main: service.main,
         adaptive: &candidate.adaptive,

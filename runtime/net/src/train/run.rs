@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use meanet_engine::EngineError;
 use serde::{Serialize, de::DeserializeOwned};
 use snafu::{ResultExt, Snafu};
 
@@ -44,6 +45,12 @@ pub enum TrainError {
     Weights {
         /// Why.
         source: WeightsError,
+    },
+    /// The engine could not train the network.
+    #[snafu(display("failed to train by the engine"))]
+    Engine {
+        /// Why.
+        source: EngineError,
     },
     /// There is too little to train on.
     #[snafu(display("failed to train: {reason}"))]

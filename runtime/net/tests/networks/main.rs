@@ -58,7 +58,7 @@ fn train(recipe: &Recipe, data: &Training, folder: &Path) -> Classifier {
         teacher: None,
     };
     let run = Run::open(folder, recipe).unwrap();
-    train_classifier(recipe, &lessons, &run, &Backend::Flex.device().unwrap()).unwrap()
+    train_classifier(recipe, &lessons, &run, &Backend::Engine.processor().unwrap()).unwrap()
 }
 
 /// Small images of a few classes, so that a test trains in seconds.
@@ -89,8 +89,8 @@ fn extension_recipe(outputs: Vec<u32>) -> ExtensionRecipe {
 }
 
 fn train_over(recipe: &ExtensionRecipe, main: &[u8], data: &Training) -> TrainedExtension {
-    let device = Backend::Flex.device().unwrap();
-    train_extension(recipe, main, &Examples::of(data), None, &device).unwrap()
+    let processor = Backend::Engine.processor().unwrap();
+    train_extension(recipe, main, &Examples::of(data), None, &processor).unwrap()
 }
 
 fn model(folder: &Path) -> ModelBlobs {

@@ -9,7 +9,7 @@ fn a_retraining_starts_from_what_is_in_service() {
     let folder = tempfile::tempdir().unwrap();
     let blobs = model(folder.path());
     let routing = by_entropy(None, ExtensionRule::Extension);
-    let device = Backend::Flex.device().unwrap();
+    let processor = Backend::Engine.processor().unwrap();
     let mut recipe = extension_recipe(vec![1, 3]);
     recipe.epochs = 0;
     let material = |collected: Training| Material {
@@ -24,7 +24,7 @@ fn a_retraining_starts_from_what_is_in_service() {
             routing: &routing,
             precision,
         };
-        retrain(recipe, &service, material, &device)
+        retrain(recipe, &service, material, &processor)
     };
     let run = |recipe: &ExtensionRecipe, table: &[u32], material: &Material| {
         run_as(Precision::Float32, recipe, table, material)
@@ -64,10 +64,10 @@ fn a_retraining_starts_from_what_is_in_service() {
 fn an_edge_takes_the_statistics_that_come_with_its_adaptive_block() {
     let folder = tempfile::tempdir().unwrap();
     let blobs = model(folder.path());
-    let device = Backend::Flex.device().unwrap();
+    let processor = Backend::Engine.processor().unwrap();
     let Training(mut dark) = images(32);
     dark.pixels.iter_mut().for_each(|value| *value /= 4);
-    let norms = reestimate_norms(&blobs.main, &dark, 0, &device).unwrap();
+    let norms = reestimate_norms(&blobs.main, &dark, 0, &processor).unwrap();
     let training = Training(dark);
     let examples = Examples {
         norms: Some(&norms),
@@ -78,7 +78,7 @@ fn an_edge_takes_the_statistics_that_come_with_its_adaptive_block() {
         &blobs.main,
         &examples,
         None,
-        &device,
+        &processor,
     )
     .unwrap();
     assert_eq!(Norms::of(&trained.adaptive).unwrap(), norms);
@@ -121,7 +121,7 @@ fn an_edge_takes_the_statistics_that_come_with_its_adaptive_block() {
         routing: &routing,
         precision: Precision::Float32,
     };
-    let again = retrain(&recipe, &service, &material, &device).unwrap();
+    let again = retrain(&recipe, &service, &material, &processor).unwrap();
     let kept = Norms::of(&again.candidate.adaptive).unwrap() == norms;
     assert_ne!(kept, again.new_norms);
 }

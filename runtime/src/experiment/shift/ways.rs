@@ -150,7 +150,7 @@ pub(super) fn adapt(
     [shifted, unshifted]: [&Images; 2],
 ) -> Result<Adapted, Box<dyn Error>> {
     let blobs = &setup.subject.blobs;
-    let device = setup.backend.device()?;
+    let processor = setup.backend.processor()?;
     let began = cpu_seconds()?;
     let whole = |main: &[u8], cpu_seconds: f64| -> Result<Adapted, Box<dyn Error>> {
         let classifier = classifier_of(main)?;
@@ -163,7 +163,7 @@ pub(super) fn adapt(
     };
     match plan.way {
         Way::Norms => {
-            let norms = reestimate_norms(&blobs.main, &learned_from.0, plan.seed, &device)?;
+            let norms = reestimate_norms(&blobs.main, &learned_from.0, plan.seed, &processor)?;
             whole(&norms.onto(&blobs.main)?, cpu_seconds()? - began)
         }
         Way::Head => {
@@ -175,7 +175,7 @@ pub(super) fn adapt(
                 weight_decay: 5e-4,
                 seed: plan.seed,
             };
-            let main = retrain_head(&recipe, &blobs.main, learned_from, &device)?;
+            let main = retrain_head(&recipe, &blobs.main, learned_from, &processor)?;
             whole(&main, cpu_seconds()? - began)
         }
         Way::Everything => {
@@ -202,7 +202,7 @@ pub(super) fn adapt(
                 routing: &by_entropy(None, ExtensionRule::Extension),
                 precision: Precision::Float32,
             };
-            let trained = retrain(&recipe, &service, &material, &device)?;
+            let trained = retrain(&recipe, &service, &material, &processor)?;
             let cpu_seconds = cpu_seconds()? - began;
             let edge = EdgeBlobs {
                 main: &blobs.main,
@@ -249,14 +249,14 @@ fn everything(
     *batch_size = training.0.len().min(*batch_size);
     let run = Run::open(place, &recipe)?;
     let start = classifier_of(&setup.subject.blobs.main)?;
-    let device = setup.backend.device()?;
+    let processor = setup.backend.processor()?;
     let lessons = Lessons {
         training: &training,
         holdout: &holdout,
         start: Some(&start),
         teacher: None,
     };
-    let trained = train_classifier(&recipe, &lessons, &run, &device)?;
+    let trained = train_classifier(&recipe, &lessons, &run, &processor)?;
     Ok(trained.blob(Block::Main)?)
 }
 

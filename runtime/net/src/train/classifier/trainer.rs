@@ -8,10 +8,12 @@ use snafu::ResultExt;
 use tracing::info;
 
 use super::Lessons;
+use crate::evaluate::top;
 use crate::grow::widen;
 use crate::network::Network;
+use crate::train::backend::Processor;
 use crate::train::checkpoint::Checkpoint;
-use crate::train::descent::Descent;
+use crate::train::descent::{Batch, Beginning, Descent, Form};
 use crate::train::initial::seeded;
 use crate::train::loss::{Label, cross_entropy, divergence, smoothed};
 use crate::train::metrics::{EpochLine, METRICS};
@@ -22,6 +24,8 @@ use crate::train::teacher::Advice;
 use crate::train::watch::Watch;
 use crate::weights::{apply, decode};
 
+/// Images that are judged at once.
+const JUDGED: usize = 256;
 /// How often progress is told.
 const WORDS: Duration = Duration::from_secs(30);
 
@@ -29,8 +33,8 @@ const WORDS: Duration = Duration::from_secs(30);
 pub(super) struct Trainer<'a> {
     recipe: &'a Recipe,
     lessons: &'a Lessons<'a>,
-    device: &'a Device,
-    autodiff: Device,
+    /// Where the teacher's answers lie.
+    device: Device,
     descent: Descent<Network>,
     advice: Option<Advice<'a>>,
     schedule: Schedule,
@@ -47,11 +51,10 @@ impl<'a> Trainer<'a> {
         lessons: &'a Lessons<'a>,
         epoch_images: usize,
         run: &Run,
-        device: &'a Device,
+        processor: &Processor,
     ) -> Result<Self, TrainError> {
-        let autodiff = device.clone().autodiff();
         let name = recipe.backbone.to_string();
-        let mut network = seeded(recipe.network(&autodiff)?, recipe.seed)?;
+        let mut network = seeded(recipe.network(&processor.training_device())?, recipe.seed)?;
         let checkpoint = Checkpoint::read(run)?;
         let epoch = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.epochs);
         if let (None, Some(blob)) = (&checkpoint, lessons.start) {
@@ -68,9 +71,23 @@ impl<'a> Trainer<'a> {
         Ok(Self {
             recipe,
             lessons,
-            device,
-            autodiff,
-            descent: Descent::begin(name, network, how, checkpoint, steps)?,
+            device: processor.device(),
+            descent: Descent::begin(
+                network,
+                Beginning {
+                    name,
+                    how,
+                    checkpoint,
+                    steps,
+                    processor,
+                    input: &recipe.input,
+                    form: Form {
+                        count: how.batch_size,
+                        size: [recipe.side(epoch); 2],
+                        features: None,
+                    },
+                },
+            )?,
             advice: lessons.teacher.map(|teacher| {
                 let views = recipe.distillation.as_ref().and_then(|how| how.views);
                 Advice::new(teacher, lessons.training.0.len(), views)
@@ -141,20 +158,24 @@ impl<'a> Trainer<'a> {
         let size = [recipe.input.height, recipe.input.width];
         // The teacher looks at the same cut-outs, but at full size.
         let taught = match (&recipe.distillation, &mut self.advice) {
-            (Some(how), Some(advice)) => Some((how, advice.on(&values, size, batch, view, self.device)?)),
+            (Some(how), Some(advice)) => Some((how, advice.on(&values, size, batch, view, &self.device)?)),
             _ => None,
         };
-        let x = recipe
-            .input
-            .tensor(scaled(values, size, side), [side, side], &self.autodiff);
-        let network = &self.descent.module;
-        let logits = network.logits(network.features(x));
+        let logits = self.descent.logits(Batch {
+            form: Form {
+                count: batch.len(),
+                size: [side; 2],
+                features: None,
+            },
+            pixels: scaled(values, size, side),
+            features: Vec::new(),
+        })?;
         let labels = &self.lessons.training.0.labels;
         let labels = batch
             .iter()
             .map(|&image| Label::Class(labels[image] as usize, 1.0));
         let smoothing = recipe.optimisation.label_smoothing;
-        let targets = smoothed(labels, recipe.classes, smoothing, &self.autodiff);
+        let targets = smoothed(labels, recipe.classes, smoothing, &self.descent.autodiff());
         Ok(match taught {
             None => cross_entropy(logits, targets),
             Some((how, teacher)) => {
@@ -167,18 +188,25 @@ impl<'a> Trainer<'a> {
     /// Share of the images set aside that the network gets right as it would be given.
     fn accuracy(&self) -> Result<f64, TrainError> {
         let recipe = self.recipe;
-        let network = self.descent.given()?;
         let images = &self.lessons.holdout.0;
+        let form = Form {
+            count: JUDGED.min(images.len()),
+            size: [recipe.input.height, recipe.input.width],
+            features: None,
+        };
+        let mut judge = self.descent.judge(form)?;
         let all: Vec<usize> = (0..images.len()).collect();
         let mut right = 0_usize;
-        for batch in all.chunks(256) {
-            let size = [recipe.input.height, recipe.input.width];
-            let x = recipe.input.tensor(plain(images, batch), size, self.device);
-            let predicted = network.logits(network.features(x)).argmax(1).into_data();
-            right += predicted
-                .iter::<i64>()
-                .zip(batch)
-                .filter(|(p, i)| *p == i64::from(images.labels[**i]))
+        for batch in all.chunks(JUDGED) {
+            let count = batch.len();
+            let logits = judge.logits(Batch {
+                form: Form { count, ..form },
+                pixels: plain(images, batch),
+                features: Vec::new(),
+            })?;
+            let rows = logits.chunks_exact(recipe.classes).zip(batch);
+            right += rows
+                .filter(|(row, image)| top(row) == images.labels[**image] as usize)
                 .count();
         }
         Ok(right as f64 / images.len().max(1) as f64)

@@ -2,18 +2,20 @@
 
 use std::time::Instant;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 use meanet_data::Shuffle;
 use snafu::ResultExt;
 
 use super::{Examples, ExtensionRecipe};
 use crate::card::{Block, Card};
 use crate::edge::open;
+use crate::evaluate::top;
 use crate::extend::Specialist;
 use crate::norms::Norms;
+use crate::train::backend::Processor;
 use crate::train::cache::Cache;
 use crate::train::checkpoint::Checkpoint;
-use crate::train::descent::Descent;
+use crate::train::descent::{Beginning, Descent};
 use crate::train::initial::seeded;
 use crate::train::loss::{Label, cross_entropy, divergence, smoothed};
 use crate::train::metrics::{EpochLine, METRICS};
@@ -23,13 +25,14 @@ use crate::train::schedule::Schedule;
 use crate::train::watch::Watch;
 use crate::weights::{apply, bound, tensors_of};
 
+/// Images that are judged at once.
+const JUDGED: usize = 256;
+
 /// A run in progress.
 pub(super) struct Trainer<'a> {
     recipe: &'a ExtensionRecipe,
     card: &'a Card,
     cache: &'a Cache,
-    device: &'a Device,
-    autodiff: Device,
     descent: Descent<Specialist>,
     schedule: Schedule,
     /// Epochs done.
@@ -44,10 +47,10 @@ impl<'a> Trainer<'a> {
         examples: &Examples<'_>,
         run: Option<&Run>,
         cache: &'a Cache,
-        device: &'a Device,
+        processor: &Processor,
     ) -> Result<Self, TrainError> {
-        let autodiff = device.clone().autodiff();
-        let specialist = Specialist::new(&card.blueprint(), recipe.outputs.len(), &autodiff);
+        let device = processor.training_device();
+        let specialist = Specialist::new(&card.blueprint(), recipe.outputs.len(), &device);
         let mut specialist = seeded(specialist, recipe.seed)?;
         let checkpoint = run.map(Checkpoint::read).transpose()?.flatten();
         let epoch = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.epochs);
@@ -67,9 +70,18 @@ impl<'a> Trainer<'a> {
             recipe,
             card,
             cache,
-            device,
-            autodiff,
-            descent: Descent::begin("the extension".to_owned(), specialist, how, checkpoint, steps)?,
+            descent: Descent::begin(
+                specialist,
+                Beginning {
+                    name: "the extension".to_owned(),
+                    how,
+                    checkpoint,
+                    steps,
+                    processor,
+                    input: &card.input,
+                    form: cache.form(batch_size(recipe, cache)),
+                },
+            )?,
             schedule: how.schedule(),
             epoch,
         })
@@ -85,7 +97,7 @@ impl<'a> Trainer<'a> {
         let mut watch = Watch::new(self.epoch + 1, steps, recipe.optimisation.learning_rate);
         let mut rate = 0.0;
         for (step, batch) in order.chunks_exact(batch_size).enumerate() {
-            let loss = self.loss(batch);
+            let loss = self.loss(batch)?;
             watch.see(step, &loss)?;
             rate = self
                 .schedule
@@ -105,42 +117,49 @@ impl<'a> Trainer<'a> {
         })
     }
 
-    fn loss(&self, batch: &[usize]) -> Tensor<1> {
+    fn loss(&mut self, batch: &[usize]) -> Result<Tensor<1>, TrainError> {
         let (recipe, cache) = (self.recipe, self.cache);
         // Each epoch sees another version of an image, so that all are used alike.
         let view = |image: usize| (self.epoch + image) % cache.views();
-        let cached = cache.batch(batch, view, &self.card.input, self.device);
-        let [images, features] = [cached.images, cached.features].map(Tensor::from_inner);
-        let logits = self.descent.module.forward(images, features) + Tensor::from_inner(cached.added);
+        let cached = cache.batch(batch, view);
+        let outputs = recipe.outputs.len();
+        let autodiff = self.descent.autodiff();
+        let tensor = |values: Vec<f32>, device: &Device| -> Tensor<2> {
+            Tensor::from_data(TensorData::new(values, [batch.len(), outputs]), device)
+        };
+        let logits = self.descent.logits(cached.seen)? + tensor(cached.added, &autodiff);
         let labels = batch.iter().map(|&image| match cache.target(image) {
             Some((output, sure)) => Label::Class(output, sure),
             None => Label::Other,
         });
         let smoothing = recipe.optimisation.label_smoothing;
-        let targets = smoothed(labels, recipe.outputs.len(), smoothing, &self.autodiff);
-        match recipe.distillation.as_ref().zip(cached.taught) {
+        let targets = smoothed(labels, outputs, smoothing, &autodiff);
+        Ok(match recipe.distillation.as_ref().zip(cached.taught) {
             None => cross_entropy(logits, targets),
             Some((how, teacher)) => {
+                let teacher = tensor(teacher, &self.descent.plain());
                 cross_entropy(logits.clone(), targets) * (1.0 - how.share)
                     + divergence(logits, teacher, how.temperature) * how.share
             }
-        }
+        })
     }
 
     /// Share of the images of its classes that it gets right.
     fn accuracy(&self, images: &Cache) -> Result<f64, TrainError> {
-        let specialist = self.descent.given()?;
+        let mut judge = self.descent.judge(images.form(JUDGED.min(images.len())))?;
         let all: Vec<usize> = (0..images.len())
             .filter(|&i| images.target(i).is_some())
             .collect();
         let mut right = 0_usize;
-        for batch in all.chunks(256) {
-            let cached = images.batch(batch, |_| 0, &self.card.input, self.device);
-            let logits = specialist.forward(cached.images, cached.features) + cached.added;
-            let found = logits.argmax(1).into_data();
-            let found = found.iter::<i64>().zip(batch);
-            right += found
-                .filter(|(found, image)| images.target(**image).is_some_and(|(t, _)| t as i64 == *found))
+        for batch in all.chunks(JUDGED) {
+            let cached = images.batch(batch, |_| 0);
+            let mut logits = judge.logits(cached.seen)?;
+            for (logit, added) in logits.iter_mut().zip(&cached.added) {
+                *logit += added;
+            }
+            let rows = logits.chunks_exact(self.recipe.outputs.len()).zip(batch);
+            right += rows
+                .filter(|(row, image)| images.target(**image).is_some_and(|(t, _)| t == top(row)))
                 .count();
         }
         Ok(right as f64 / all.len().max(1) as f64)

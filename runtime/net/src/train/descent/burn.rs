@@ -1,0 +1,86 @@
+//! The way down on a device of the tensor library, which keeps the gradients.
+
+use burn::module::Module;
+use burn::optim::{GradientsParams, ModuleOptimizer};
+use burn::store::ModuleSnapshot;
+use burn::tensor::Tensor;
+use snafu::ResultExt;
+
+use super::Start;
+use crate::train::average::{Average, keep};
+use crate::train::checkpoint::Checkpoint;
+use crate::train::optimizer::{sgd, velocities, with_velocities};
+use crate::train::run::{TrainError, WeightsSnafu};
+use crate::weights::{apply, tensors_of};
+
+/// A module in training, on the autodiff device.
+pub(super) struct OnDevice<M> {
+    name: String,
+    pub(super) module: M,
+    optimizer: ModuleOptimizer,
+    average: Option<Average>,
+    /// Steps done, and decay of the average.
+    steps: usize,
+    decay: Option<f64>,
+}
+
+impl<M: Module + ModuleSnapshot> OnDevice<M> {
+    pub(super) fn begin(mut module: M, start: Start<'_>) -> Result<Self, TrainError> {
+        let Start {
+            name,
+            how,
+            weights,
+            velocities,
+            average,
+            steps,
+            ..
+        } = start;
+        apply(&mut module, &name, weights).context(WeightsSnafu)?;
+        let mut optimizer = sgd(how.weight_decay);
+        if !velocities.is_empty() {
+            optimizer = with_velocities(optimizer, &module, velocities).context(WeightsSnafu)?;
+        }
+        Ok(Self {
+            name,
+            module,
+            optimizer,
+            average: how.average.map(|_| Average::new(average)),
+            steps,
+            decay: how.average,
+        })
+    }
+
+    pub(super) fn step(&mut self, loss: &Tensor<1>, rate: f64) -> Result<(), TrainError> {
+        let gradients = GradientsParams::from_grads(loss.backward(), &self.module);
+        // The optimizer takes the module by value and gives it back.
+        self.module = self.optimizer.step(rate, self.module.clone(), gradients);
+        self.steps += 1;
+        match (&mut self.average, self.decay) {
+            (Some(average), Some(decay)) => average
+                .update(&self.module, keep(decay, self.steps))
+                .context(WeightsSnafu),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn given(&self) -> Result<M, TrainError> {
+        let mut module = self.module.valid();
+        if let Some(average) = &self.average {
+            apply(&mut module, &self.name, average.tensors().clone()).context(WeightsSnafu)?;
+        }
+        Ok(module)
+    }
+
+    pub(super) fn checkpoint(&self, epochs: usize) -> Result<Checkpoint, TrainError> {
+        Ok(Checkpoint {
+            epochs,
+            weights: tensors_of(&self.module).context(WeightsSnafu)?,
+            velocities: velocities(&self.optimizer, &self.module).context(WeightsSnafu)?,
+            average: self
+                .average
+                .as_ref()
+                .map(|average| average.tensors().clone())
+                .unwrap_or_default(),
+        })
+    }
+}
