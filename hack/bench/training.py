@@ -61,7 +61,7 @@ def run(setup: Setup) -> dict[str, object]:
     for threads in setup.thread_counts():
         cores = setup.cores(threads)
         peer = Peer([python, str(pathlib.Path(__file__).parent / "peers/python/train_peer.py"), "--model", BACKBONE, "--batch", str(BATCH), "--threads", str(threads)], cores)
-        takers = {"flex": ours(setup, setup.binary(), "flex", cores)}
+        takers = {backend: ours(setup, setup.binary(), backend, cores) for backend in ("engine", "flex")}
         if binary := torch_binary(setup):
             takers["torch"] = ours(setup, binary, "torch", cores)
             # Whoever named it knows of which commit it is.

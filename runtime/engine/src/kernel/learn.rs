@@ -2,7 +2,9 @@
 
 mod check;
 pub(super) mod gradient;
+mod lesson;
 mod moves;
+mod norm;
 mod program;
 pub(super) mod rows;
 pub(super) mod table;
@@ -10,7 +12,9 @@ pub(super) mod update;
 
 pub(crate) use super::winograd::FREQUENCIES;
 pub(crate) use gradient::{Dense, Depthwise as DepthwiseGradient};
+pub(crate) use lesson::{Finish, Layout, Lesson, Operation, Phase, Work};
 pub(crate) use moves::Window;
-pub(crate) use program::{Counted, Finish, Layout, Lesson, Norm, Operation, Phase, Program, Work};
+pub(crate) use norm::Norm;
+pub(crate) use program::{Counted, Program};
 pub use update::Descend;
 pub(crate) use update::{Derived, Packed};

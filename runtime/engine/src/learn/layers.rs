@@ -1,7 +1,7 @@
 //! From a graph to layers that can be gone back through: a norm takes what is added behind it and the activation with it.
 
 use crate::error::{EngineError, NodeSnafu};
-use crate::graph::{Graph, Op, Source};
+use crate::graph::{Conv2d, Graph, Op, Source};
 use crate::lower::Clamp;
 use crate::shape::{Shape, name};
 
@@ -79,11 +79,11 @@ pub(super) fn layers(
     first: usize,
     output: usize,
 ) -> Result<Vec<Layer>, EngineError> {
-    let finder = Finder { graph, first, output };
+    let finder = Finder::new(graph, first, output);
     let mut layers = Vec::new();
     let mut given = Vec::new();
     let mut pending = Vec::new();
-    for node in (first..=output).filter(|node| finder.is_needed(*node)) {
+    for node in (first..=output).filter(|node| finder.needed[*node]) {
         let Some(layer) = finder.layer(node, shapes, &mut pending)? else {
             continue;
         };
@@ -113,13 +113,61 @@ struct Pending {
     to: Value,
 }
 
+impl Pending {
+    fn layer(self, clamp: Clamp) -> Layer {
+        Layer::Norm {
+            node: self.node,
+            from: self.from,
+            residual: self.residual,
+            clamp,
+            to: self.to,
+        }
+    }
+}
+
+/// The norm that makes `value`, if one is pending.
+fn take(pending: &mut Vec<Pending>, value: Value) -> Option<Pending> {
+    let found = pending.iter().position(|norm| norm.to == value)?;
+    Some(pending.swap_remove(found))
+}
+
 struct Finder<'a> {
     graph: &'a Graph,
     first: usize,
     output: usize,
+    /// By value: the nodes that read it and that the output follows from.
+    readers: Vec<Vec<usize>>,
+    /// By node: whether the output follows from it.
+    needed: Vec<bool>,
 }
 
-impl Finder<'_> {
+impl<'a> Finder<'a> {
+    fn new(graph: &'a Graph, first: usize, output: usize) -> Self {
+        let count = graph.nodes.len();
+        let mut finder = Self {
+            graph,
+            first,
+            output,
+            readers: vec![Vec::new(); count + 1],
+            needed: vec![false; count],
+        };
+        finder.needed[output] = true;
+        // Nodes only read nodes before them.
+        for node in (first..=output).rev() {
+            if !finder.needed[node] {
+                continue;
+            }
+            for source in &graph.nodes[node].inputs {
+                let value = finder.value(*source);
+                finder.readers[value].push(node);
+                if let Some(needed) = finder.needed.get_mut(value) {
+                    *needed = true;
+                }
+            }
+        }
+        finder
+    }
+
     fn value(&self, source: Source) -> Value {
         match source {
             Source::Image => self.graph.nodes.len(),
@@ -127,30 +175,30 @@ impl Finder<'_> {
         }
     }
 
-    fn readers(&self, value: Value) -> Vec<usize> {
-        let nodes = self.graph.nodes.iter().enumerate().skip(self.first);
-        let reads = nodes.filter(|(_, node)| node.inputs.iter().any(|source| self.value(*source) == value));
-        reads
-            .map(|(index, _)| index)
-            .filter(|index| *index <= self.output)
-            .collect()
-    }
-
-    /// Whether the output follows from the node.
-    fn is_needed(&self, node: usize) -> bool {
-        node == self.output
-            || self
-                .readers(node)
-                .into_iter()
-                .any(|reader| self.is_needed(reader))
-    }
-
     /// The only reader of a value that is no output.
     fn only_reader(&self, value: Value) -> Option<usize> {
-        match self.readers(value)[..] {
+        match self.readers[value][..] {
             [reader] if value != self.output => Some(reader),
             _ => None,
         }
+    }
+
+    fn op(&self, node: usize) -> &Op {
+        &self.graph.nodes[node].op
+    }
+
+    fn inputs(&self, node: usize) -> Vec<Value> {
+        let inputs = self.graph.nodes[node].inputs.iter();
+        inputs.map(|source| self.value(*source)).collect()
+    }
+
+    fn refuse<T>(&self, node: usize, known: &str) -> Result<T, EngineError> {
+        NodeSnafu {
+            node,
+            op: name(self.op(node)),
+            reason: format!("training by the engine knows {known}; train with another backend"),
+        }
+        .fail()
     }
 
     /// The layer that ends with this node; none where a later node takes it in.
@@ -160,122 +208,79 @@ impl Finder<'_> {
         shapes: &[Shape],
         pending: &mut Vec<Pending>,
     ) -> Result<Option<Layer>, EngineError> {
-        let inputs: Vec<Value> = self.graph.nodes[node]
-            .inputs
-            .iter()
-            .map(|s| self.value(*s))
-            .collect();
-        let refuse = |reason: &str| {
-            NodeSnafu {
-                node,
-                op: name(&self.graph.nodes[node].op),
-                reason,
-            }
-            .fail()
-        };
-        let mut take = |value: Value| {
-            let found = pending.iter().position(|norm| norm.to == value);
-            found.map(|index| pending.swap_remove(index))
-        };
-        let norm = match &self.graph.nodes[node].op {
+        let inputs = self.inputs(node);
+        let (from, to) = (inputs[0], node);
+        Ok(Some(match self.op(node) {
             Op::Conv2d(conv) => {
-                if conv.groups > 1 && conv.kernel != [3, 3] {
-                    return refuse(
-                        "training knows depthwise kernels of 3×3 only; train with another backend",
-                    );
-                }
-                if conv.groups > 1 && !conv.bias.is_empty() {
-                    return refuse(
-                        "training knows depthwise layers without bias only; train with another backend",
-                    );
-                }
-                if conv.stride > 2 || conv.padding >= conv.kernel[0].min(conv.kernel[1]) {
-                    return refuse(
-                        "training knows strides of 1 and 2, and padding less than the kernel; train with another backend",
-                    );
-                }
-                return Ok(Some(Layer::Conv {
-                    node,
-                    from: inputs[0],
-                    to: node,
-                }));
+                self.check(node, conv)?;
+                Layer::Conv { node, from, to }
             }
-            Op::Linear(_) if matches!(shapes.get(inputs[0]), Some(Shape::Vector(_))) => {
-                return Ok(Some(Layer::Conv {
-                    node,
-                    from: inputs[0],
-                    to: node,
-                }));
+            Op::Linear(_) if matches!(shapes.get(from), Some(Shape::Vector(_))) => {
+                Layer::Conv { node, from, to }
             }
-            Op::GlobalAvgPool => {
-                return Ok(Some(Layer::Pool {
-                    from: inputs[0],
-                    to: node,
-                }));
-            }
-            Op::Concat => {
-                return Ok(Some(Layer::Join {
-                    from: inputs,
-                    to: node,
-                }));
-            }
+            Op::GlobalAvgPool => Layer::Pool { from, to },
+            Op::Concat => Layer::Join { from: inputs, to },
             Op::BatchNorm(_) => {
-                if self.only_reader(inputs[0]) != Some(node) {
-                    return refuse(
-                        "training knows norms of values that nothing else reads; train with another backend",
-                    );
+                let conv = from >= self.first
+                    && matches!(self.graph.nodes.get(from), Some(n) if matches!(n.op, Op::Conv2d(_)));
+                if !conv || self.only_reader(from) != Some(node) {
+                    return self.refuse(node, "norms of convolutions that nothing else reads");
                 }
-                Pending {
+                let norm = Pending {
                     node,
-                    from: inputs[0],
+                    from,
                     residual: None,
-                    to: node,
+                    to,
+                };
+                return Ok(self.ended(norm, pending));
+            }
+            Op::Add => {
+                let norm = take(pending, inputs[0]).map(|norm| (norm, inputs[1]));
+                let norm = norm.or_else(|| Some((take(pending, inputs[1])?, inputs[0])));
+                match norm {
+                    Some((norm, residual)) => {
+                        let norm = Pending {
+                            residual: Some(residual),
+                            to,
+                            ..norm
+                        };
+                        return Ok(self.ended(norm, pending));
+                    }
+                    None => Layer::Sum { from: inputs, to },
                 }
             }
-            Op::Add => match take(inputs[0]).map(|norm| (norm, inputs[1])) {
-                Some((norm, residual)) => Pending {
-                    residual: Some(residual),
-                    to: node,
-                    ..norm
-                },
-                None => match take(inputs[1]) {
-                    Some(norm) => Pending {
-                        residual: Some(inputs[0]),
-                        to: node,
-                        ..norm
-                    },
-                    None => {
-                        return Ok(Some(Layer::Sum {
-                            from: inputs,
-                            to: node,
-                        }));
-                    }
-                },
-            },
             Op::Relu | Op::Relu6 => {
-                let Some(norm) = take(inputs[0]) else {
-                    return refuse(
-                        "training knows activations behind a batch norm only; train with another backend",
-                    );
+                let Some(norm) = take(pending, from) else {
+                    return self.refuse(node, "activations behind a batch norm only");
                 };
-                let high = match &self.graph.nodes[node].op {
+                let high = match self.op(node) {
                     Op::Relu6 => 6.0,
                     _ => f32::INFINITY,
                 };
-                return Ok(Some(Layer::Norm {
-                    node: norm.node,
-                    from: norm.from,
-                    residual: norm.residual,
-                    clamp: Clamp { low: 0.0, high },
-                    to: node,
-                }));
+                Pending { to, ..norm }.layer(Clamp { low: 0.0, high })
             }
-            _ => return refuse("training by the engine does not know it; train with another backend"),
-        };
-        let next = self
-            .only_reader(norm.to)
-            .map(|reader| &self.graph.nodes[reader].op);
-        let goes_on = match next {
+            _ => {
+                return self.refuse(
+                    node,
+                    "convolutions, batch norms, ReLUs, sums, global means and linear layers",
+                );
+            }
+        }))
+    }
+
+    fn check(&self, node: usize, conv: &Conv2d) -> Result<(), EngineError> {
+        if conv.groups > 1 && (conv.kernel != [3, 3] || !conv.bias.is_empty()) {
+            return self.refuse(node, "depthwise kernels of 3×3 without bias");
+        }
+        if conv.stride > 2 || conv.padding >= conv.kernel[0].min(conv.kernel[1]) {
+            return self.refuse(node, "strides of 1 and 2, and less padding than kernel");
+        }
+        Ok(())
+    }
+
+    /// The layer of a norm, unless what comes behind it becomes part of it.
+    fn ended(&self, norm: Pending, pending: &mut Vec<Pending>) -> Option<Layer> {
+        let goes_on = match self.only_reader(norm.to).map(|reader| self.op(reader)) {
             Some(Op::Relu | Op::Relu6) => true,
             // Of two norms that are added the first takes the sum; the other is a value of its own.
             Some(Op::Add) => norm.residual.is_none() && self.takes_sum(norm.to),
@@ -283,15 +288,9 @@ impl Finder<'_> {
         };
         if goes_on {
             pending.push(norm);
-            return Ok(None);
+            return None;
         }
-        Ok(Some(Layer::Norm {
-            node: norm.node,
-            from: norm.from,
-            residual: norm.residual,
-            clamp: Clamp::NONE,
-            to: norm.to,
-        }))
+        Some(norm.layer(Clamp::NONE))
     }
 
     /// Whether the norm that makes `value` takes the sum that reads it.
@@ -299,11 +298,7 @@ impl Finder<'_> {
         let Some(sum) = self.only_reader(value) else {
             return false;
         };
-        let inputs: Vec<Value> = self.graph.nodes[sum]
-            .inputs
-            .iter()
-            .map(|s| self.value(*s))
-            .collect();
+        let inputs = self.inputs(sum);
         let is_norm = |value: Value| {
             value >= self.first
                 && self

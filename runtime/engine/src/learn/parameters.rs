@@ -240,7 +240,7 @@ impl Parameters {
     /// Writes what is in `from` to `op`; where it has nothing, zero.
     pub(super) fn unpack(&self, node: usize, from: &[f32], op: &mut Op) {
         self.visit(node, op, |value, at| {
-            *value = from.get(at).copied().unwrap_or(0.0)
+            *value = from.get(at).copied().unwrap_or(0.0);
         });
     }
 }

@@ -202,8 +202,8 @@ fn steps_are_nesterovs_with_decay_and_average() {
     let weights = |learner: &Learner, which| trained(&learner.get(node, which).unwrap());
     let start = weights(&learner, Numbers::Weights);
     // Without a gradient the penalty alone moves a weight: by -rate·(1 + momentum)·decay·w at first.
-    let none = vec![0.0; forward(&mut learner, network).len()];
-    learner.step(&none, how).unwrap();
+    let zeros = vec![0.0; forward(&mut learner, network).len()];
+    learner.step(&zeros, how).unwrap();
     let now = weights(&learner, Numbers::Weights);
     let velocity = weights(&learner, Numbers::Velocities);
     let average = weights(&learner, Numbers::Average);

@@ -1,6 +1,7 @@
 //! What the memory of a training has to keep to, so that kernels need not look where they read and write.
 
-use super::program::{Lesson, Norm, Operation, Work};
+use super::lesson::{Lesson, Operation, Work};
+use super::norm::Norm;
 use super::update::{Derived, Packed};
 use crate::kernel::direct::Group;
 use crate::kernel::frame::{Format, Home, Place};
@@ -171,9 +172,8 @@ impl Packed {
     /// Whether all groups but the last are alike.
     fn is_even(&self) -> bool {
         let most = self.groups.first().map_or(1, |group| group.count);
-        let all = self.groups.iter().enumerate();
-        all.clone().all(|(index, group)| group.first == index * most)
-            && all.map(|(_, g)| g.count).all(|c| c <= most)
+        let mut all = self.groups.iter().enumerate();
+        all.all(|(index, group)| group.first == index * most && group.count <= most)
     }
 }
 

@@ -142,6 +142,12 @@ impl Packed {
         group.weights + (row * group.count + out / lanes - group.first) * lanes + out % lanes
     }
 
+    /// From a channel in to the next of its block, for the group of `out`.
+    fn row(&self, out: usize, lanes: usize) -> usize {
+        let most = self.groups.first().map_or(1, |group| group.count);
+        self.groups[out / lanes / most].count * lanes
+    }
+
     /// End of it.
     pub(crate) fn end(&self, lanes: usize) -> usize {
         let ends = self
@@ -177,9 +183,14 @@ impl Derived {
                     for channel in 0..from.channels {
                         for tap in 0..from.area {
                             let turned = from.area - 1 - tap;
-                            for out in 0..*out {
-                                let value = *weights.add(from.at([out, channel, tap], lanes));
-                                *weights.add(to.at([channel, out, turned], lanes)) = value;
+                            for first in (0..*out).step_by(lanes) {
+                                // The lanes of a block lie side by side here, and a row apart there.
+                                let here = from.at([first, channel, tap], lanes);
+                                let there = to.at([channel, first, turned], lanes);
+                                let row = to.row(channel, lanes);
+                                for lane in 0..lanes.min(out - first) {
+                                    *weights.add(there + lane * row) = *weights.add(here + lane);
+                                }
                             }
                         }
                     }
