@@ -280,19 +280,25 @@ fn networks_of_others_give_the_logits_they_should() {
 }
 
 #[test]
-fn the_shipped_model_loads_and_says_what_it_is() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/cifar100");
-    let (manifest, _, blobs) = Manifest::open(&folder).unwrap();
-    let edge = EdgeNetwork::load(blobs.edge()).unwrap();
-    let cloud = CloudNetwork::load(blobs.cloud.as_deref().unwrap()).unwrap();
-    assert_eq!(
-        (edge.classes(), cloud.classes()),
-        (manifest.classes, manifest.classes)
-    );
-    HardClasses::new(&manifest.hard_classes, edge.outputs(), edge.classes()).unwrap();
-    assert_eq!((edge.input(), cloud.input()), (&manifest.input, &manifest.input));
-    let bytes = blobs.main.len() + blobs.adaptive.len() + blobs.extension.len();
-    assert!(bytes < 5_000_000, "{bytes} bytes are too many for an edge");
+fn the_shipped_models_load_and_say_what_they_are() {
+    for (name, backbone) in [
+        ("cifar100", "ResNet20"),
+        ("cifar100-mobilenetv2", "MobileNetV2x0.5Cifar"),
+    ] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models").join(name);
+        let (manifest, _, blobs) = Manifest::open(&folder).unwrap();
+        assert_eq!(manifest.backbone.to_string(), backbone);
+        let edge = EdgeNetwork::load(blobs.edge()).unwrap();
+        let cloud = CloudNetwork::load(blobs.cloud.as_deref().unwrap()).unwrap();
+        assert_eq!(
+            (edge.classes(), cloud.classes()),
+            (manifest.classes, manifest.classes)
+        );
+        HardClasses::new(&manifest.hard_classes, edge.outputs(), edge.classes()).unwrap();
+        assert_eq!((edge.input(), cloud.input()), (&manifest.input, &manifest.input));
+        let bytes = blobs.main.len() + blobs.adaptive.len() + blobs.extension.len();
+        assert!(bytes < 5_000_000, "{name}: {bytes} bytes are too many for an edge");
+    }
 }
 
 /// Plans are compared with their networks on several images at once, whatever a server takes.
