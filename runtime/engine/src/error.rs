@@ -49,6 +49,9 @@ pub enum EngineError {
         /// Most taken.
         most: usize,
     },
+    /// A step was asked for that was not laid out.
+    #[snafu(display("failed to take a step: the network was compiled to count only; compile it to learn"))]
+    Counts,
     /// A thread could not be started.
     #[snafu(display("failed to start compute thread {index}"))]
     Thread {

@@ -11,7 +11,7 @@ mod parameters;
 
 use snafu::{OptionExt, ensure};
 
-use crate::error::{BatchSnafu, EngineError, IndexSnafu, MissingIsaSnafu, PixelsSnafu};
+use crate::error::{BatchSnafu, CountsSnafu, EngineError, IndexSnafu, MissingIsaSnafu, PixelsSnafu};
 use crate::graph::{Graph, Op, SegmentId};
 use crate::images::Images;
 use crate::kernel::learn::{Counted, Descend, Program};
@@ -35,6 +35,18 @@ pub enum Numbers {
     Average,
 }
 
+/// What a [`Learner`] is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To move weights; with a moving average of them, if wanted.
+    Learn {
+        /// Whether there is an average.
+        averaged: bool,
+    },
+    /// To take statistics for its norms, which needs no way back and little memory.
+    Count,
+}
+
 /// A network in training, with its weights and all memory of a step.
 pub struct Learner {
     graph: Graph,
@@ -46,20 +58,19 @@ pub struct Learner {
     pixels: usize,
     given: Vec<usize>,
     output: usize,
-    gradient: usize,
+    gradient: Option<usize>,
     values: usize,
     logits: Vec<f32>,
 }
 
 impl Learner {
     /// Lays out the training of the segments of `graph` from `first` on, down to an output of one of them; what they read of earlier
-    /// segments is given with each batch. Batches have `options.max_batch` images. `averaged`: there is a moving average of
-    /// the weights.
+    /// segments is given with each batch. Batches have `options.max_batch` images.
     pub fn compile(
         graph: &Graph,
         first: SegmentId,
         output: (SegmentId, usize),
-        averaged: bool,
+        purpose: Purpose,
         options: &Options,
     ) -> Result<Self, EngineError> {
         within("threads", options.threads.get(), MAX_THREADS)?;
@@ -93,7 +104,10 @@ impl Learner {
             batch: options.max_batch,
             winograd: options.winograd,
             layers: &layers,
+            learns: purpose != Purpose::Count,
         };
+        let averaged = purpose == Purpose::Learn { averaged: true };
+        let learns = plan.learns;
         let Built {
             lesson,
             parameters,
@@ -102,7 +116,7 @@ impl Learner {
         } = build(&plan, node);
         let values = shapes[node].values();
         let mut learner = Self {
-            program: Program::new(kernels, lesson, options.threads.get(), averaged)?,
+            program: Program::new(kernels, lesson, options.threads.get(), [learns, averaged])?,
             threads: Threads::new(options.threads.get())?,
             parameters,
             batch: options.max_batch,
@@ -223,7 +237,8 @@ impl Learner {
                 max_batch: self.batch
             }
         );
-        self.program.write(self.gradient, gradient);
+        let place = self.gradient.context(CountsSnafu)?;
+        self.program.write(place, gradient);
         self.program.backward(&mut self.threads)?;
         self.program.descend(&mut self.threads, how)
     }

@@ -41,7 +41,7 @@ pub use error::EngineError;
 pub use graph::{BatchNorm, Conv2d, Graph, Input, Linear, Node, Op, Segment, SegmentId, Shortcut, Source};
 pub use images::Images;
 pub use kernel::Descend;
-pub use learn::{Learner, Numbers};
+pub use learn::{Learner, Numbers, Purpose};
 pub use options::{Isa, Options};
 pub use plan::Plan;
 pub use ranges::{Observer, Ranges};

@@ -20,6 +20,8 @@ pub(super) struct Plan<'a> {
     pub(super) batch: usize,
     pub(super) winograd: bool,
     pub(super) layers: &'a [Layer],
+    /// Whether there is a way back. Without one, values lie where others lay that no later phase needs.
+    pub(super) learns: bool,
 }
 
 /// A program, and where its ends lie.
@@ -27,8 +29,8 @@ pub(super) struct Built {
     pub(super) lesson: Lesson,
     pub(super) parameters: Parameters,
     pub(super) output: usize,
-    /// Place of the gradient of the output.
-    pub(super) gradient: usize,
+    /// Place of the gradient of the output, where there is a way back.
+    pub(super) gradient: Option<usize>,
 }
 
 /// A convolution: kernel, stride, padding, and whether channels are by themselves.
@@ -56,7 +58,7 @@ struct Builder<'a> {
     zeros: usize,
     forward: Vec<Phase>,
     backward: Vec<Phase>,
-    /// Gradients that lie in the arena: when they are needed first and last, in phases of the way back.
+    /// What shares memory, gradients or else values: when it is needed first and last, in phases of its way.
     lives: Vec<(usize, [usize; 2])>,
 }
 
@@ -93,13 +95,19 @@ pub(super) fn build(plan: &Plan<'_>, output: Value) -> Built {
     for layer in plan.layers {
         builder.forward(layer);
     }
-    let gradient = builder.gradient_place(output);
-    builder.gradients[output] = Some(gradient);
-    for layer in plan.layers.iter().rev() {
-        builder.backward(layer);
+    let mut gradient = None;
+    if plan.learns {
+        gradient = Some(builder.gradient_place(output));
+        builder.gradients[output] = gradient;
+        for layer in plan.layers.iter().rev() {
+            builder.backward(layer);
+        }
     }
-    builder.lay_gradients();
     let output = builder.values[output].unwrap_or(0);
+    for (_, life) in builder.lives.iter_mut().filter(|(place, _)| *place == output) {
+        life[1] = usize::MAX;
+    }
+    builder.lay_shared();
     Built {
         lesson: Lesson {
             places: builder.places,
@@ -167,11 +175,12 @@ impl Builder<'_> {
         }
     }
 
-    /// Values lie one behind the other: most are needed on the way back. What a norm makes for the next layer alone is made again
+    /// On the way back most values are needed, so that they lie one behind the other. What a norm makes for the next layer alone is made again
     /// there instead, of one image at a time.
     fn lay_values(&mut self) {
-        let made: Vec<Value> = self.plan.layers.iter().map(Layer::makes).collect();
-        for value in made {
+        for layer in self.plan.layers {
+            let value = layer.makes();
+            let shares = !self.plan.learns && !matches!(layer, Layer::Given { .. });
             let borders = self.readers(value).map(|layer| match layer {
                 Layer::Conv { node, .. } => self.conv(*node).padding,
                 _ => 0,
@@ -186,6 +195,8 @@ impl Builder<'_> {
             if self.is_passing(value) {
                 place.home = Home::Scratch;
                 self.layout.scratch = self.layout.scratch.max(place.image);
+            } else if shares {
+                self.lives.push((self.places.len(), [usize::MAX, 0]));
             } else {
                 place.offset = self.layout.arena;
                 self.layout.arena += self.plan.batch * place.image;
@@ -274,14 +285,18 @@ impl Builder<'_> {
     }
 
     fn add(&mut self, back: bool, work: Work, inputs: Vec<usize>, output: Option<usize>, add: bool) {
-        if back {
-            let now = self.backward.len() - 1;
+        if back == self.plan.learns {
+            let now = if back {
+                self.backward.len()
+            } else {
+                self.forward.len()
+            } - 1;
             for (_, life) in self
                 .lives
                 .iter_mut()
                 .filter(|(place, _)| inputs.contains(place) || output == Some(*place))
             {
-                life[1] = now;
+                *life = [life[0].min(now), life[1].max(now)];
             }
         }
         self.phase(back).operations.push(Operation {
@@ -304,8 +319,8 @@ impl Builder<'_> {
         }
     }
 
-    /// Gradients lie where others lay that no later phase needs.
-    fn lay_gradients(&mut self) {
+    /// What shares memory lies where others lay that no later phase needs.
+    fn lay_shared(&mut self) {
         let lanes = self.lanes();
         let start = self.layout.arena;
         let mut taken: Vec<([usize; 2], std::ops::Range<usize>)> = Vec::new();

@@ -12,7 +12,9 @@ mod networks;
 
 use std::num::NonZeroUsize;
 
-use meanet_engine::{Descend, EngineError, Graph, Images, Isa, Learner, Numbers, Op, Options, SegmentId};
+use meanet_engine::{
+    Descend, EngineError, Graph, Images, Isa, Learner, Numbers, Op, Options, Purpose, SegmentId,
+};
 
 use networks::{Network, all, numbers};
 
@@ -32,10 +34,14 @@ fn here() -> impl Iterator<Item = Isa> {
 }
 
 fn learner(network: &Network, averaged: bool, options: &Options) -> Learner {
+    made(network, Purpose::Learn { averaged }, options)
+}
+
+fn made(network: &Network, purpose: Purpose, options: &Options) -> Learner {
     let Network {
         graph, first, output, ..
     } = network;
-    Learner::compile(graph, *first, (*output, 0), averaged, options).unwrap()
+    Learner::compile(graph, *first, (*output, 0), purpose, options).unwrap()
 }
 
 /// Images, and what is given besides.
@@ -251,7 +257,7 @@ fn what_cannot_be_trained_is_refused_by_name() {
         &graph,
         segment,
         (segment, 0),
-        false,
+        Purpose::Count,
         &options(Isa::best(), 1, true),
     );
     let error = error.err().unwrap().to_string();
@@ -272,8 +278,29 @@ fn what_cannot_be_trained_is_refused_by_name() {
         &network.graph,
         SegmentId(9),
         (SegmentId(0), 0),
-        false,
+        Purpose::Count,
         &options(Isa::best(), 1, true),
     );
     assert!(missing.is_err());
+}
+
+#[test]
+fn counting_takes_the_same_statistics_in_less_memory() {
+    for network in all() {
+        let options = options(Isa::best(), 2, true);
+        let mut whole = learner(&network, false, &options);
+        let mut counting = made(&network, Purpose::Count, &options);
+        assert!(counting.bytes() < whole.bytes(), "{}", network.name);
+        for _ in 0..2 {
+            assert_eq!(forward(&mut counting, &network), forward(&mut whole, &network));
+        }
+        let nodes: Vec<usize> = whole.nodes().collect();
+        for node in nodes {
+            let [a, b] = [&whole, &counting].map(|learner| learner.get(node, Numbers::Weights).unwrap());
+            assert!(a == b, "{}, node {node}", network.name);
+        }
+        let logits = forward(&mut counting, &network);
+        let error = counting.step(&logits, PLAIN).unwrap_err().to_string();
+        assert!(error.contains("count only"), "{error}");
+    }
 }

@@ -17,6 +17,7 @@ use crate::evaluate::top;
 use crate::lower::values;
 use crate::norms::Norms;
 use crate::train::backend::Processor;
+use crate::train::descent::{Batch, Form, count};
 use crate::train::frozen::{frozen, main_block};
 use crate::train::optimizer::sgd;
 use crate::train::run::{TrainError, WeightsSnafu};
@@ -70,26 +71,66 @@ pub fn reestimate_norms(
     let (mut card, tensors) = open(main, Block::Main).context(WeightsSnafu)?;
     // They are of other statistics.
     card.ranges.clear();
+    let mut shuffle = Shuffle::new(seed);
+    let passes: Vec<Vec<usize>> = (0..NORM_PASSES).map(|_| shuffle.epoch(images.len())).collect();
+    // A batch of one image has no variance.
+    let batches = || {
+        passes
+            .iter()
+            .flat_map(|pass| pass.chunks(BATCH))
+            .filter(|batch| batch.len() > 1)
+    };
+    let counted = match processor {
+        Processor::Engine => by_engine(&card, tensors.clone(), images, batches()),
+        Processor::Burn(device) => by_library(&card, tensors.clone(), images, batches(), device),
+    };
+    let counted = match counted {
+        // As a training's.
+        Err(TrainError::Engine { source }) if source.is_of_graph() => {
+            by_library(&card, tensors, images, batches(), &processor.device())
+        }
+        other => other,
+    };
+    Ok(Norms::among(counted?))
+}
+
+fn by_engine<'a>(
+    card: &Card,
+    tensors: Tensors,
+    images: &Images,
+    batches: impl Iterator<Item = &'a [usize]>,
+) -> Result<Tensors, TrainError> {
+    let mut network = main_block(card, &Device::flex())?;
+    apply(&mut network, "the main block", tensors).context(WeightsSnafu)?;
+    let batches = batches.map(|batch| Batch {
+        form: Form {
+            count: batch.len(),
+            size: [card.input.height, card.input.width],
+            features: None,
+        },
+        pixels: plain(images, batch),
+        features: Vec::new(),
+    });
+    count(&network, "the main block", &card.input, batches)
+}
+
+fn by_library<'a>(
+    card: &Card,
+    tensors: Tensors,
+    images: &Images,
+    batches: impl Iterator<Item = &'a [usize]>,
+    device: &Device,
+) -> Result<Tensors, TrainError> {
     // Batch norms take note of what they see on the device that training has; without gradients, nothing is kept for a way back,
     // which would be most of a training's memory.
-    let autodiff = processor.device().autodiff();
-    let mut network = main_block(&card, &autodiff)?.no_grad();
+    let autodiff = device.clone().autodiff();
+    let mut network = main_block(card, &autodiff)?.no_grad();
     apply(&mut network, "the main block", tensors).context(WeightsSnafu)?;
-    let mut shuffle = Shuffle::new(seed);
-    let side = card.input.height;
-    for _ in 0..NORM_PASSES {
-        // A batch of one image has no variance.
-        for batch in shuffle
-            .epoch(images.len())
-            .chunks(BATCH)
-            .filter(|batch| batch.len() > 1)
-        {
-            let values = plain(images, batch);
-            let _ = network.features(card.input.tensor(values, [side, side], &autodiff));
-        }
+    let size = [card.input.height, card.input.width];
+    for batch in batches {
+        let _ = network.features(card.input.tensor(plain(images, batch), size, &autodiff));
     }
-    let tensors = tensors_of(&network.valid()).context(WeightsSnafu)?;
-    Ok(Norms::among(tensors))
+    tensors_of(&network.valid()).context(WeightsSnafu)
 }
 
 /// The main block with its last layer trained on, over features that stay as they are and are computed once.
@@ -260,6 +301,25 @@ mod tests {
         };
         let head = retrain_head(&recipe, &main, &Training(images), &processor).unwrap();
         assert_eq!(differing(&main, &head), ["head.bias", "head.weight"]);
+    }
+
+    #[test]
+    fn engine_and_tensor_library_count_the_same() {
+        let (main, images) = (main(), procedural(4, 200, 1));
+        let counted = |processor: Processor| {
+            let norms = reestimate_norms(&main, &images, 0, &processor).unwrap();
+            open(&norms.onto(&main).unwrap(), Block::Main).unwrap().1
+        };
+        let wanted = counted(Processor::Burn(Device::flex()));
+        let found = counted(Processor::Engine);
+        for (key, wanted) in wanted.iter().filter(|(key, _)| key.contains(".running_")) {
+            for (wanted, found) in wanted.data.iter().zip(&found[key].data) {
+                assert!(
+                    (wanted - found).abs() < 1e-3 * wanted.abs().max(0.1),
+                    "{key}: {found} for {wanted}"
+                );
+            }
+        }
     }
 
     #[test]

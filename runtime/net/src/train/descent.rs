@@ -17,6 +17,7 @@ use crate::train::run::{TrainError, WeightsSnafu};
 use crate::weights::{Tensors, apply, tensors_of};
 
 use burn::OnDevice;
+pub(super) use engine::count;
 use engine::{OnEngine, Planned};
 pub(super) use pupil::{Batch, Form, Pupil};
 

@@ -297,7 +297,10 @@ fn the_shipped_models_load_and_say_what_they_are() {
         HardClasses::new(&manifest.hard_classes, edge.outputs(), edge.classes()).unwrap();
         assert_eq!((edge.input(), cloud.input()), (&manifest.input, &manifest.input));
         let bytes = blobs.main.len() + blobs.adaptive.len() + blobs.extension.len();
-        assert!(bytes < 5_000_000, "{name}: {bytes} bytes are too many for an edge");
+        assert!(
+            bytes < 5_000_000,
+            "{name}: {bytes} bytes are too many for an edge"
+        );
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ptr;
 
-use crate::kernel::frame::{Frame, Home, Map, Place};
+use crate::kernel::frame::{Frame, Map, Place};
 use crate::lower::Clamp;
 
 use super::program::PARTS;
@@ -26,6 +26,8 @@ pub(crate) struct Norm {
     pub(crate) epsilon: f32,
     pub(crate) momentum: f32,
     pub(crate) clamp: Clamp,
+    /// Whether others have lain where its result does, so that the border has to be cleared.
+    pub(crate) clears: bool,
 }
 
 impl Norm {
@@ -90,8 +92,7 @@ impl Norm {
             let (from, to) = (frame.map(z, 0), frame.map(output, 0));
             let residual = residual.map(|place| frame.map(place, 0));
             for block in 0..z.blocks(lanes) {
-                // Others have lain there; where a value lies for good, nobody has written the zeros of its border.
-                if output.home == Home::Scratch {
+                if self.clears {
                     to.clear_border(output, block, lanes);
                 }
                 (frame.kernels.learn.apply)(&Apply {

@@ -63,12 +63,12 @@ struct Shared {
 unsafe impl Sync for Shared {}
 
 impl Program {
-    /// Checks what the kernels rely on. `averaged`: weights are averaged over the steps.
+    /// Checks what the kernels rely on. Weights are moved if it `learns`, and `averaged` over the steps.
     pub(crate) fn new(
         kernels: &'static Kernels,
         lesson: Lesson,
         threads: usize,
-        averaged: bool,
+        [learns, averaged]: [bool; 2],
     ) -> Result<Self, EngineError> {
         if let Some(reason) = lesson.fault(kernels) {
             return GraphSnafu {
@@ -80,13 +80,13 @@ impl Program {
         Ok(Self {
             arena: Memory::zeroed(layout.arena),
             weights: Memory::zeroed(layout.weights),
-            velocity: Memory::zeroed(layout.trained),
+            velocity: Memory::zeroed(if learns { layout.trained } else { 0 }),
             average: Memory::zeroed(if averaged {
                 layout.trained + layout.running
             } else {
                 0
             }),
-            gradients: Memory::zeroed(PARTS * layout.trained),
+            gradients: Memory::zeroed(if learns { PARTS * layout.trained } else { 0 }),
             counts: Memory::zeroed(PARTS * layout.counts),
             own: (0..threads)
                 .map(|_| [layout.scratch, layout.workspace].map(Memory::zeroed))

@@ -75,12 +75,17 @@ impl Builder<'_> {
 
     /// The norm that reads `value`, made when the value is.
     fn norm_behind(&mut self, value: Value) -> Option<usize> {
-        let (node, clamp) = self.readers(value).find_map(|layer| match layer {
+        let (node, clamp, to) = self.readers(value).find_map(|layer| match layer {
             Layer::Norm {
-                node, from, clamp, ..
-            } if *from == value => Some((*node, *clamp)),
+                node,
+                from,
+                clamp,
+                to,
+                ..
+            } if *from == value => Some((*node, *clamp, *to)),
             _ => None,
         })?;
+        let clears = !self.plan.learns || self.places[self.place(to)].home == Home::Scratch;
         let Op::BatchNorm(norm) = &self.plan.graph.nodes[node].op else {
             return None;
         };
@@ -100,6 +105,7 @@ impl Builder<'_> {
             epsilon: norm.epsilon,
             momentum: 0.1,
             clamp,
+            clears,
         });
         self.layout.counts += 2 * floats;
         self.norm_of[value] = Some(self.norms.len() - 1);

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use burn::store::ModuleSnapshot;
 use burn::tensor::{Device, Tensor, TensorData};
-use meanet_engine::{Descend, EngineError, Images, Learner, Numbers, Op, Options, Plan, SegmentId, Session};
+use meanet_engine::{
+    Descend, EngineError, Images, Learner, Numbers, Op, Options, Plan, Purpose, SegmentId, Session,
+};
 use snafu::{OptionExt, ResultExt};
 
 use super::pupil::{Batch, Drawn, Form, Pupil};
@@ -15,7 +17,10 @@ use crate::train::average::keep;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::optimizer::MOMENTUM;
 use crate::train::run::{DataSnafu, EngineSnafu, TrainError, WeightsSnafu};
-use crate::weights::{Tensors, Values, WeightsError};
+use crate::weights::{Tensors, Values, WeightsError, tensors_of};
+
+/// Whether weights are averaged follows from what is kept.
+const LEARN: Purpose = Purpose::Learn { averaged: false };
 
 /// A module in training by the engine.
 pub(super) struct OnEngine<M> {
@@ -60,7 +65,7 @@ impl<M: Pupil> OnEngine<M> {
             average: start.average,
         };
         Ok(Self {
-            desk: Desk::new(&module, &start.name, &kept, input, form)?,
+            desk: Desk::new(&module, &start.name, &kept, input, form, LEARN)?,
             name: start.name,
             module,
             weight_decay: start.how.weight_decay,
@@ -74,17 +79,9 @@ impl<M: Pupil> OnEngine<M> {
     pub(super) fn logits(&mut self, batch: &Batch, input: &InputSpec) -> Result<Tensor<2>, TrainError> {
         if batch.form != self.desk.form {
             self.kept = self.now()?;
-            self.desk = Desk::new(&self.module, &self.name, &self.kept, input, batch.form)?;
+            self.desk = Desk::new(&self.module, &self.name, &self.kept, input, batch.form, LEARN)?;
         }
-        let given: &[&[f32]] = match batch.form.features {
-            Some(_) => &[&batch.features],
-            None => &[],
-        };
-        let logits = self
-            .desk
-            .learner
-            .forward(Images::Floats(&batch.pixels), given)
-            .context(EngineSnafu)?;
+        let logits = self.desk.forward(batch)?;
         let outputs = logits.len() / batch.form.count.max(1);
         let data = TensorData::new(logits.to_vec(), [batch.form.count, outputs]);
         let logits = Tensor::<2>::from_data(data, &Device::flex().autodiff()).require_grad();
@@ -156,6 +153,7 @@ impl Desk {
         kept: &Kept,
         input: &InputSpec,
         form: Form,
+        purpose: Purpose,
     ) -> Result<Self, TrainError> {
         let module = with(module, name, kept.weights.clone())?;
         let Drawn {
@@ -168,13 +166,18 @@ impl Desk {
             .draw(input, form)
             .map_err(WeightsError::from)
             .context(WeightsSnafu)?;
-        let averaged = !kept.average.is_empty();
+        let purpose = match purpose {
+            Purpose::Learn { .. } => Purpose::Learn {
+                averaged: !kept.average.is_empty(),
+            },
+            other @ Purpose::Count => other,
+        };
         let options = Options {
             threads: Compute::default().threads,
             max_batch: form.count,
             ..Options::default()
         };
-        let mut learner = Learner::compile(&graph, first, output, averaged, &options).context(EngineSnafu)?;
+        let mut learner = Learner::compile(&graph, first, output, purpose, &options).context(EngineSnafu)?;
         let nodes = named(&module, &weighted);
         for (node, prefix) in &nodes {
             for (which, tensors) in [
@@ -190,6 +193,16 @@ impl Desk {
         }
         learner.ready().context(EngineSnafu)?;
         Ok(Self { form, learner, nodes })
+    }
+
+    /// What the module says of the batch, `[n, outputs]`.
+    fn forward(&mut self, batch: &Batch) -> Result<&[f32], TrainError> {
+        let given: &[&[f32]] = match batch.form.features {
+            Some(_) => &[&batch.features],
+            None => &[],
+        };
+        let images = Images::Floats(&batch.pixels);
+        self.learner.forward(images, given).context(EngineSnafu)
     }
 
     /// Numbers by name, in the shapes of `like`.
@@ -210,6 +223,38 @@ impl Desk {
             }
         }
         Ok(tensors)
+    }
+}
+
+/// The tensors of `module` with statistics of its norms that have followed `batches`; nothing is learned.
+pub(in crate::train) fn count<M: Pupil>(
+    module: &M,
+    name: &str,
+    input: &InputSpec,
+    batches: impl Iterator<Item = Batch>,
+) -> Result<Tensors, TrainError> {
+    let mut kept = Kept {
+        weights: tensors_of(module).context(WeightsSnafu)?,
+        velocities: Tensors::new(),
+        average: Tensors::new(),
+    };
+    let mut desk: Option<Desk> = None;
+    for batch in batches {
+        let mut ready = match desk.take() {
+            Some(desk) if desk.form == batch.form => desk,
+            other => {
+                if let Some(other) = other {
+                    kept.weights = other.read(Numbers::Weights, &kept.weights)?;
+                }
+                Desk::new(module, name, &kept, input, batch.form, Purpose::Count)?
+            }
+        };
+        ready.forward(&batch)?;
+        desk = Some(ready);
+    }
+    match desk {
+        Some(desk) => desk.read(Numbers::Weights, &kept.weights),
+        None => Ok(kept.weights),
     }
 }
 
