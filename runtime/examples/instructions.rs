@@ -9,16 +9,21 @@ use std::error::Error;
 use std::hint::black_box;
 use std::process::ExitCode;
 
-use meanet_engine::{Conv2d, Graph, Images, Input, Isa, Linear, Op, Options, Plan, SegmentId, Source};
+use meanet_engine::{
+    BatchNorm, Conv2d, Descend, Graph, Images, Input, Isa, Learner, Linear, Op, Options, Plan, Purpose,
+    SegmentId, Source,
+};
 use meanet_method::{ExtensionRule, HardClasses, Routing, Score, WhenUnavailable, after_main, local_answer};
 use meanet_net::InputSpec;
 use meanet_runtime::protocol::{images, json};
 
-const CASES: [&str; 7] = [
+const CASES: [&str; 9] = [
     "resnet-avx2",
     "resnet-portable",
     "mobile-avx2",
     "mobile-portable",
+    "train_resnet-avx2",
+    "train_mobile-avx2",
     "route",
     "json_floats",
     "json_bytes",
@@ -26,6 +31,8 @@ const CASES: [&str; 7] = [
 const CLASSES: usize = 100;
 /// Images that a case of routing answers.
 const ROUTED: usize = 1000;
+/// Images of a step of training.
+const BATCH: usize = 2;
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -41,7 +48,10 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
                 eprintln!("{case}: this machine has no {isa:?}");
                 return Ok(ExitCode::from(3));
             }
-            infer(network, isa, times)?;
+            match network.strip_prefix("train_") {
+                Some(network) => train(network, isa, times)?,
+                None => infer(network, isa, times)?,
+            }
         }
         None if case == "route" => route(times)?,
         None if case == "json_floats" => decode("FP32", ".5", times)?,
@@ -63,21 +73,14 @@ fn numbers(count: usize, seed: u32) -> Vec<f32> {
 
 /// Runs a small network on one image.
 fn infer(network: &str, isa: Isa, times: usize) -> Result<(), Box<dyn Error>> {
-    let (graph, segment) = match network {
-        "resnet" => resnet(),
-        "mobile" => mobile(),
-        _ => return Err(format!("failed to find the network {network}").into()),
-    };
+    let (graph, segment) = Drawing::new(false).finish(network)?;
     let options = Options {
         isa: Some(isa),
         max_batch: 1,
         ..Options::default()
     };
     let mut session = Plan::compile(&graph, &options)?.session()?;
-    let image: Vec<u8> = numbers(3 * 32 * 32, 9)
-        .iter()
-        .map(|v| (v * 127.0 + 128.0) as u8)
-        .collect();
+    let image = pixels(1);
     for _ in 0..times {
         session.run(segment, Images::Bytes(&image), 1)?;
         black_box(session.vector(segment, 0, 0)?);
@@ -85,76 +88,139 @@ fn infer(network: &str, isa: Isa, times: usize) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// `[channels in, channels out, side of the kernel, stride, groups]`
-fn conv(graph: &mut Graph, from: Source, [input, out, kernel, stride, groups]: [usize; 5]) -> Source {
-    let fan_in = input / groups * kernel * kernel;
-    let spread = (3.0 / fan_in as f32).sqrt();
-    let weight = numbers(out * fan_in, graph.nodes.len() as u32);
-    let conv = Conv2d {
-        out,
-        kernel: [kernel; 2],
-        stride,
-        padding: kernel / 2,
-        groups,
-        weight: weight.iter().map(|v| v * spread).collect(),
-        bias: vec![0.1; out],
+/// Takes steps of training of a small network.
+fn train(network: &str, isa: Isa, times: usize) -> Result<(), Box<dyn Error>> {
+    let (graph, segment) = Drawing::new(true).finish(network)?;
+    let options = Options {
+        isa: Some(isa),
+        max_batch: BATCH,
+        ..Options::default()
     };
-    graph.add(Op::Conv2d(conv), [from])
-}
-
-fn head(graph: &mut Graph, from: Source, channels: usize) -> SegmentId {
-    let pooled = graph.add(Op::GlobalAvgPool, [from]);
-    let linear = Linear {
-        out: CLASSES,
-        weight: numbers(CLASSES * channels, 7),
-        bias: vec![0.0; CLASSES],
+    let purpose = Purpose::Learn { averaged: true };
+    let mut learner = Learner::compile(&graph, segment, (segment, 0), purpose, &options)?;
+    let images = pixels(BATCH);
+    let gradient: Vec<f32> = numbers(BATCH * CLASSES, 3).iter().map(|v| v * 1e-3).collect();
+    let how = Descend {
+        rate: 1e-3,
+        momentum: 0.9,
+        weight_decay: 1e-4,
+        keep: Some(0.9),
     };
-    let logits = graph.add(Op::Linear(linear), [pooled]);
-    graph.end_segment("main", [logits])
+    for _ in 0..times {
+        black_box(learner.forward(Images::Bytes(&images), &[])?);
+        learner.step(&gradient, how)?;
+    }
+    Ok(())
 }
 
-/// A residual block at each width of a CIFAR `ResNet`.
-fn resnet() -> (Graph, SegmentId) {
-    let mut graph = Graph::new(Input::normalised([3, 32, 32], &[0.5; 3], &[0.25; 3]));
-    let g = &mut graph;
-    let mut x = conv(g, Source::Image, [3, 16, 3, 1, 1]);
-    x = g.add(Op::Relu, [x]);
-    for (input, out, stride) in [(16, 16, 1), (16, 32, 2), (32, 64, 2)] {
-        let y = conv(g, x, [input, out, 3, stride, 1]);
-        let y = g.add(Op::Relu, [y]);
-        let y = conv(g, y, [out, out, 3, 1, 1]);
-        let around = if stride == 1 {
-            x
-        } else {
-            conv(g, x, [input, out, 1, stride, 1])
-        };
-        let sum = g.add(Op::Add, [y, around]);
-        x = g.add(Op::Relu, [sum]);
-    }
-    let segment = head(g, x, 64);
-    (graph, segment)
+fn pixels(images: usize) -> Vec<u8> {
+    let values = numbers(images * 3 * 32 * 32, 9);
+    values.iter().map(|v| (v * 127.0 + 128.0) as u8).collect()
 }
 
-/// Inverted residuals, as in `MobileNetV2`.
-fn mobile() -> (Graph, SegmentId) {
-    let mut graph = Graph::new(Input::normalised([3, 32, 32], &[0.5; 3], &[0.25; 3]));
-    let g = &mut graph;
-    let mut x = conv(g, Source::Image, [3, 16, 3, 1, 1]);
-    for (input, out, stride) in [(16, 16, 1), (16, 32, 2), (32, 32, 1)] {
-        let hidden = 6 * input;
-        let y = conv(g, x, [input, hidden, 1, 1, 1]);
-        let y = g.add(Op::Relu6, [y]);
-        let y = conv(g, y, [hidden, hidden, 3, stride, hidden]);
-        let y = g.add(Op::Relu6, [y]);
-        let y = conv(g, y, [hidden, out, 1, 1, 1]);
-        x = if input == out && stride == 1 {
-            g.add(Op::Add, [y, x])
-        } else {
-            y
-        };
+/// A network that is drawn, with norms behind its convolutions or with these folded in.
+struct Drawing {
+    graph: Graph,
+    norms: bool,
+}
+
+impl Drawing {
+    fn new(norms: bool) -> Self {
+        Self {
+            graph: Graph::new(Input::normalised([3, 32, 32], &[0.5; 3], &[0.25; 3])),
+            norms,
+        }
     }
-    let segment = head(g, x, 32);
-    (graph, segment)
+
+    fn finish(mut self, network: &str) -> Result<(Graph, SegmentId), Box<dyn Error>> {
+        let segment = match network {
+            "resnet" => self.resnet(),
+            "mobile" => self.mobile(),
+            _ => return Err(format!("failed to find the network {network}").into()),
+        };
+        Ok((self.graph, segment))
+    }
+
+    /// `[channels in, channels out, side of the kernel, stride, groups]`
+    fn conv(&mut self, from: Source, [input, out, kernel, stride, groups]: [usize; 5]) -> Source {
+        let fan_in = input / groups * kernel * kernel;
+        let spread = (3.0 / fan_in as f32).sqrt();
+        let weight = numbers(out * fan_in, self.graph.nodes.len() as u32);
+        let conv = Conv2d {
+            out,
+            kernel: [kernel; 2],
+            stride,
+            padding: kernel / 2,
+            groups,
+            weight: weight.iter().map(|v| v * spread).collect(),
+            bias: if self.norms { Vec::new() } else { vec![0.1; out] },
+        };
+        let conv = self.op(Op::Conv2d(conv), &[from]);
+        if !self.norms {
+            return conv;
+        }
+        let norm = BatchNorm {
+            gamma: vec![1.0; out],
+            beta: vec![0.1; out],
+            mean: vec![0.0; out],
+            variance: vec![1.0; out],
+            epsilon: 1e-5,
+        };
+        self.op(Op::BatchNorm(norm), &[conv])
+    }
+
+    fn op(&mut self, op: Op, inputs: &[Source]) -> Source {
+        self.graph.add(op, inputs)
+    }
+
+    fn head(&mut self, from: Source, channels: usize) -> SegmentId {
+        let pooled = self.op(Op::GlobalAvgPool, &[from]);
+        let linear = Linear {
+            out: CLASSES,
+            weight: numbers(CLASSES * channels, 7),
+            bias: vec![0.0; CLASSES],
+        };
+        let logits = self.op(Op::Linear(linear), &[pooled]);
+        self.graph.end_segment("main", [logits])
+    }
+
+    /// A residual block at each width of a CIFAR `ResNet`.
+    fn resnet(&mut self) -> SegmentId {
+        let mut x = self.conv(Source::Image, [3, 16, 3, 1, 1]);
+        x = self.op(Op::Relu, &[x]);
+        for (input, out, stride) in [(16, 16, 1), (16, 32, 2), (32, 64, 2)] {
+            let y = self.conv(x, [input, out, 3, stride, 1]);
+            let y = self.op(Op::Relu, &[y]);
+            let y = self.conv(y, [out, out, 3, 1, 1]);
+            let around = if stride == 1 {
+                x
+            } else {
+                self.conv(x, [input, out, 1, stride, 1])
+            };
+            let sum = self.op(Op::Add, &[y, around]);
+            x = self.op(Op::Relu, &[sum]);
+        }
+        self.head(x, 64)
+    }
+
+    /// Inverted residuals, as in `MobileNetV2`.
+    fn mobile(&mut self) -> SegmentId {
+        let mut x = self.conv(Source::Image, [3, 16, 3, 1, 1]);
+        for (input, out, stride) in [(16, 16, 1), (16, 32, 2), (32, 32, 1)] {
+            let hidden = 6 * input;
+            let y = self.conv(x, [input, hidden, 1, 1, 1]);
+            let y = self.op(Op::Relu6, &[y]);
+            let y = self.conv(y, [hidden, hidden, 3, stride, hidden]);
+            let y = self.op(Op::Relu6, &[y]);
+            let y = self.conv(y, [hidden, out, 1, 1, 1]);
+            x = if input == out && stride == 1 {
+                self.op(Op::Add, &[y, x])
+            } else {
+                y
+            };
+        }
+        self.head(x, 32)
+    }
 }
 
 /// Finds the exits of a thousand images.

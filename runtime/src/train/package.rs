@@ -16,7 +16,7 @@ use tracing::info;
 
 use super::calibrate::calibrated;
 use super::extension::{ADAPTIVE, EXTENSION, REPORT, Report};
-use super::{DataArgs, read};
+use super::{DataArgs, network, read};
 
 /// See the help of each argument.
 #[derive(Debug, clap::Args)]
@@ -29,7 +29,7 @@ pub struct Args {
     /// Folder of the extension.
     #[arg(long)]
     extension: PathBuf,
-    /// Run of the cloud's network.
+    /// The cloud's network: a run, or the blob of one.
     #[arg(long)]
     cloud: Option<PathBuf>,
     /// Folder of the model.
@@ -40,21 +40,24 @@ pub struct Args {
 /// Writes the model and prints its digest.
 pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let main = Classifier::from_run(&args.main)?;
-    let cloud = args.cloud.as_deref().map(Classifier::from_run).transpose()?;
     let blobs = ModelBlobs {
         main: main.blob(Block::Main)?,
         adaptive: blob(&args.extension, ADAPTIVE)?,
         extension: blob(&args.extension, EXTENSION)?,
-        cloud: cloud.as_ref().map(|c| c.blob(Block::Cloud)).transpose()?,
+        cloud: args.cloud.as_deref().map(network).transpose()?,
     };
     let parts = read(&args.data, &read_card(&blobs.main)?.input)?;
     let report: Report = serde_json::from_slice(&blob(&args.extension, REPORT)?)?;
-    let temperatures = temperatures(&blobs, &report.hard_classes, &parts.selection.0)?;
+    let mut temperatures = temperatures(&blobs, &report.hard_classes, &parts.selection.0)?;
+    if args.cloud.as_ref().is_some_and(|path| path.is_file()) {
+        // A blob was divided when it was packaged; as it is, models can share it.
+        temperatures.cloud = 1.0;
+    }
     info!(?temperatures, "logits divided");
     let blobs = calibrated(blobs.at(temperatures)?, &parts.training.0)?;
     let edge = EdgeNetwork::load(blobs.edge())?;
-    let network = blobs.cloud.as_deref().map(CloudNetwork::load).transpose()?;
-    let outputs = outputs(&edge, &report.hard_classes, network.as_ref(), &parts.measure.0)?;
+    let cloud = blobs.cloud.as_deref().map(CloudNetwork::load).transpose()?;
+    let outputs = outputs(&edge, &report.hard_classes, cloud.as_ref(), &parts.measure.0)?;
     let alone = outputs.report(&by_entropy(None, ExtensionRule::Extension))?;
     let manifest = Manifest {
         backbone: edge.card().backbone,
