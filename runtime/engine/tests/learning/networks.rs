@@ -148,6 +148,22 @@ pub fn all() -> Vec<Network> {
     vec![plain(), residual(), mobile(), joined(false), joined(true)]
 }
 
+/// A layer of any shape between two others, `[channels in, channels out]`, `[side, kernel, stride]`; depthwise where both are alike.
+pub fn one(channels: [usize; 2], [side, kernel, stride]: [usize; 3], depthwise: bool) -> Network {
+    let [from, to] = channels;
+    let mut builder = Builder::new([3, side, side + 1]);
+    let x = builder.conv([3, from], [1, 1], Source::Image);
+    let x = builder.relu6(x);
+    let x = if depthwise {
+        builder.depthwise(from, stride, x)
+    } else {
+        builder.conv([from, to], [kernel, stride], x)
+    };
+    let x = builder.relu(x);
+    let x = builder.head(if depthwise { from } else { to }, 3, x);
+    builder.whole("one layer", x)
+}
+
 fn plain() -> Network {
     let mut builder = Builder::new([3, 7, 5]);
     let x = builder.conv([3, 20], [3, 1], Source::Image);

@@ -26,16 +26,11 @@ impl Lesson {
             }
         }
         for (index, norm) in self.norms.iter().enumerate() {
-            let lists = [norm.mean, norm.variance, norm.derived].map(|at| at + norm.floats);
             let trained = [norm.gamma, norm.beta].map(|at| at + norm.floats);
+            let running = [norm.mean, norm.variance].map(|at| at + norm.floats);
             if trained.iter().any(|end| *end > layout.trained)
-                || lists
-                    .iter()
-                    .any(|end| *end > layout.trained + layout.running.max(layout.weights))
+                || running.iter().any(|end| *end > layout.trained + layout.running)
                 || norm.derived + Norm::derived_floats(norm.floats) > layout.weights
-                || [norm.mean, norm.variance]
-                    .iter()
-                    .any(|at| at + norm.floats > layout.trained + layout.running)
                 || norm.counts + 2 * norm.floats > layout.counts
             {
                 return Some(format!("norm {index} lies behind the weights"));
@@ -68,7 +63,17 @@ impl Lesson {
                 let lists = [normalise.scale.len(), normalise.shift.len()];
                 (lists != [output.channels; 2]).then_some("has another number of channels than the images")
             }
-            (Work::Give(_), None, Some(_)) | (Work::Concat | Work::Pool(_), Some(_), Some(_)) => None,
+            (Work::Give(_), None, Some(_)) => None,
+            (Work::Concat, Some(_), Some(output)) => {
+                let inputs = || operation.inputs.iter().map(|p| place(*p));
+                let sides = inputs().all(|input| shape(input)[1..] == shape(output)[1..]);
+                let channels: usize = inputs().map(|input| input.channels).sum();
+                (!sides || channels != output.channels).then_some("joins values of other shapes")
+            }
+            (Work::Pool(pool), Some(input), Some(output)) => {
+                let whole = pool.kernel == [input.height, input.width] && pool.padding == 0;
+                (!whole || shape(output) != [input.channels, 1, 1]).then_some("pools what is not there")
+            }
             (Work::Sum, Some(input), Some(output)) => {
                 let other = operation.inputs.get(1).map(|p| place(*p));
                 let alike = other.is_some_and(|other| alike(&[input, other, output]));
