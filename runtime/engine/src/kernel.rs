@@ -3,6 +3,8 @@
 //! What makes it sound, in one place:
 //! - [`Program::new`] checks once that every value of every image lies inside its buffer, borders included, that packed
 //!   weights are as long as the layers say, and that what a task writes is nothing that it reads.
+//! - A training's [`learn::Program`] is checked the same way by [`learn::Lesson`], and hands out images, and stretches of weights, to
+//!   one thread each.
 //! - Kernels of an instruction set are only reached through a [`Kernels`] table, which is handed out where the machine has it.
 //! - Several threads run one task on disjoint units, and a barrier lies between tasks; different rows of a batch have
 //!   different memory.
@@ -29,6 +31,7 @@ mod avx2_vnni;
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avx512_vnni;
+mod bounds;
 mod curve;
 mod depthwise;
 mod direct;
@@ -52,7 +55,7 @@ pub(crate) use curve::Curve;
 pub(crate) use depthwise::Depthwise;
 pub(crate) use direct::{Cuts, Direct, Group, Menu, Walk, best_group, floats};
 pub(crate) use frame::{Format, Home, Place, Rows};
-pub use learn::Descend;
+pub use learn::{Descend, Numbers};
 pub(crate) use memory::Memory;
 pub(crate) use plain::{Fold, Normalise, Pool};
 pub(crate) use program::{Addresses, Buffers, Job, Program, Sizes, Task, Work};

@@ -14,8 +14,8 @@ use snafu::{OptionExt, ensure};
 use crate::error::{BatchSnafu, CountsSnafu, EngineError, IndexSnafu, MissingIsaSnafu, PixelsSnafu};
 use crate::graph::{Graph, Op, SegmentId};
 use crate::images::Images;
-use crate::kernel::learn::{Counted, Descend, Program};
-use crate::kernel::{Kernels, Threads};
+use crate::kernel::learn::Program;
+use crate::kernel::{Descend, Kernels, Numbers, Threads};
 use crate::options::{Isa, Options};
 use crate::plan::{MAX_BATCH, MAX_THREADS, within};
 use crate::shape::infer;
@@ -23,17 +23,6 @@ use crate::shape::infer;
 use build::{Built, Plan, build};
 use layers::{Layer, layers};
 use parameters::Parameters;
-
-/// Which numbers a [`Learner`] is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Numbers {
-    /// The weights, with running statistics.
-    Weights,
-    /// How fast they move; running statistics do not.
-    Velocities,
-    /// Their moving average.
-    Average,
-}
 
 /// What a [`Learner`] is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,16 +153,14 @@ impl Learner {
     /// The node's operation with its numbers as they are now.
     pub fn get(&self, node: usize, which: Numbers) -> Result<Op, EngineError> {
         let mut op = self.op(node)?.clone();
-        self.parameters
-            .unpack(node, self.program.numbers(which.counted()), &mut op);
+        self.parameters.unpack(node, self.program.numbers(which), &mut op);
         Ok(op)
     }
 
     /// Takes the numbers of `op`, an operation like the node's. Call [`Learner::ready`] when all are set.
     pub fn set(&mut self, node: usize, which: Numbers, op: &Op) -> Result<(), EngineError> {
         self.op(node)?;
-        self.parameters
-            .pack(node, op, self.program.numbers_mut(which.counted()));
+        self.parameters.pack(node, op, self.program.numbers_mut(which));
         Ok(())
     }
 
@@ -241,15 +228,5 @@ impl Learner {
         self.program.write(place, gradient);
         self.program.backward(&mut self.threads)?;
         self.program.descend(&mut self.threads, how)
-    }
-}
-
-impl Numbers {
-    fn counted(self) -> Counted {
-        match self {
-            Self::Weights => Counted::Weights,
-            Self::Velocities => Counted::Velocities,
-            Self::Average => Counted::Average,
-        }
     }
 }

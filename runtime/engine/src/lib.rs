@@ -19,6 +19,7 @@
 //! # Ok::<(), meanet_engine::EngineError>(())
 //! ```
 
+mod choice;
 mod cost;
 mod error;
 mod graph;
@@ -40,8 +41,8 @@ pub use cost::Cost;
 pub use error::EngineError;
 pub use graph::{BatchNorm, Conv2d, Graph, Input, Linear, Node, Op, Segment, SegmentId, Shortcut, Source};
 pub use images::Images;
-pub use kernel::Descend;
-pub use learn::{Learner, Numbers, Purpose};
+pub use kernel::{Descend, Numbers};
+pub use learn::{Learner, Purpose};
 pub use options::{Isa, Options};
 pub use plan::Plan;
 pub use ranges::{Observer, Ranges};

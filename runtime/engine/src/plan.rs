@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use snafu::{OptionExt, ensure};
 
+use crate::choice::{POINTWISE, merged_rows, suits_winograd, window};
 use crate::error::{BoundsSnafu, EngineError, MissingIsaSnafu};
 use crate::graph::Graph;
 use crate::kernel::{
@@ -27,8 +28,6 @@ pub(crate) const MAX_BATCH: usize = 4096;
 const CACHE: usize = 128 * 1024;
 /// Most images that a thread computes together.
 const MAX_CHUNK: usize = 8;
-/// Fewest pixels that are worth a row of tiles.
-const LONG_ROW: usize = 32;
 
 /// A graph, compiled for this machine. Cheap to clone; sessions share its weights.
 #[derive(Clone)]
@@ -231,12 +230,7 @@ impl Builder<'_> {
     }
 
     fn suits_winograd(&self, weights: &Weights, input: &Place, output: &Place) -> bool {
-        let half = self.kernels.lanes / 2;
-        self.options.winograd
-            && (weights.kernel, weights.stride, weights.padding) == ([3, 3], 1, 1)
-            && input.channels >= half
-            && output.channels >= half
-            && output.height.min(output.width) >= 4
+        self.options.winograd && suits_winograd(window(weights), [input, output], self.kernels.lanes)
     }
 
     fn winograd(&mut self, weights: &Weights, input: &Place, output: &Place) -> Work {
@@ -286,15 +280,14 @@ impl Builder<'_> {
 
     fn direct(&mut self, weights: &Weights, input: &Place, output: &Place, residual: Option<&Place>) -> Work {
         let all = || [input, output].into_iter().chain(residual);
-        let pointwise = weights.kernel == [1, 1] && weights.stride == 1 && weights.padding == 0;
+        let pointwise = window(weights) == POINTWISE;
         let side_by_side = |p: &Place| {
             p.home == Home::Scratch && p.image == self.kernels.lanes && (p.height, p.width) == (1, 1)
         };
         let (walk, widths) = if pointwise && all().all(side_by_side) {
             (Walk::Images, 1..=self.chunk)
         } else {
-            let whole = pointwise && all().all(|p| p.border == 0);
-            let merged = if whole { merged_rows(output) } else { 1 };
+            let merged = merged_rows(window(weights), all(), output);
             (Walk::Rows(merged), output.width * merged..=output.width * merged)
         };
         let blocks = output.blocks(self.kernels.lanes);
@@ -367,10 +360,11 @@ impl Builder<'_> {
 
     fn word_direct(&mut self, weights: &Weights, step: &Step, input: &Place, output: &Place) -> Work {
         let residual = step.residual.map(|r| &self.places[r]);
-        let pointwise = weights.kernel == [1, 1] && weights.stride == 1 && weights.padding == 0;
-        let all = || [input, output].into_iter().chain(residual);
-        let whole = pointwise && all().all(|p| p.border == 0);
-        let merged = if whole { merged_rows(output) } else { 1 };
+        let merged = merged_rows(
+            window(weights),
+            [input, output].into_iter().chain(residual),
+            output,
+        );
         let width = output.width * merged;
         let menu = self.kernels.words.menu(weights.stride);
         let most = best_group(&menu, width, output.channels.div_ceil(self.kernels.lanes));
@@ -399,10 +393,4 @@ fn labour(kind: &Kind, input: &Place, output: &Place) -> usize {
         }
         _ => values(input).max(values(output)),
     }
-}
-
-/// How many rows make a long one; it divides the height.
-pub(crate) fn merged_rows(place: &Place) -> usize {
-    let long = |rows: &usize| place.height.is_multiple_of(*rows) && rows * place.width >= LONG_ROW;
-    (1..=place.height).find(long).unwrap_or(place.height)
 }

@@ -102,22 +102,10 @@ impl Session {
         to: &mut [f32],
     ) -> Result<(), EngineError> {
         let (place, shape) = self.output(segment, output, row)?;
-        let [_, height, width] = shape.as_map();
-        let expected = shape.values();
-        ensure!(
-            to.len() == expected,
-            PixelsSnafu {
-                count: 1_usize,
-                values: to.len(),
-                expected
-            }
-        );
-        let lanes = self.program.lanes();
+        check_values(to.len(), shape.values())?;
         let from = &self.buffers.kept()[place.offset + row * place.image..];
-        for (index, value) in to.iter_mut().enumerate() {
-            let (channel, y, x) = (index / (height * width), index / width % height, index % width);
-            let pixel = (y + place.border) * place.row + (x + place.border) * lanes;
-            *value = from[channel / lanes * place.block + pixel + channel % lanes];
+        for (value, at) in to.iter_mut().zip(place.floats(self.program.lanes())) {
+            *value = from[at];
         }
         Ok(())
     }
@@ -131,32 +119,12 @@ impl Session {
         from: &[f32],
     ) -> Result<(), EngineError> {
         let (place, shape) = self.declared(segment, output)?;
+        self.check_row(row)?;
+        check_values(from.len(), shape.values())?;
         let place = place.clone();
-        let max_batch = self.seen.len();
-        ensure!(
-            row < max_batch,
-            IndexSnafu {
-                what: "image",
-                index: row,
-                count: max_batch
-            }
-        );
-        let expected = shape.values();
-        ensure!(
-            from.len() == expected,
-            PixelsSnafu {
-                count: 1_usize,
-                values: from.len(),
-                expected
-            }
-        );
-        let [_, height, width] = shape.as_map();
-        let lanes = self.program.lanes();
-        let to = &mut self.buffers.kept_mut()[place.offset + row * place.image..][..place.image];
-        for (index, value) in from.iter().enumerate() {
-            let (channel, y, x) = (index / (height * width), index / width % height, index % width);
-            let pixel = (y + place.border) * place.row + (x + place.border) * lanes;
-            to[channel / lanes * place.block + pixel + channel % lanes] = *value;
+        let to = &mut self.buffers.kept_mut()[place.offset + row * place.image..];
+        for (value, at) in from.iter().zip(place.floats(self.program.lanes())) {
+            to[at] = *value;
         }
         self.done[segment.0][row] = true;
         Ok(())
@@ -174,6 +142,23 @@ impl Session {
 
     /// Takes what [`Session::save`] gave as what the segment has put out for an image of the batch.
     pub fn restore(&mut self, segment: SegmentId, row: usize, from: &[f32]) -> Result<(), EngineError> {
+        self.check_row(row)?;
+        self.segment(segment)?;
+        let (program, outputs) = (&self.program, &self.outline.segments[segment.0].outputs);
+        let places = || outputs.iter().map(|(place, _)| &program.places()[*place]);
+        check_values(from.len(), places().map(|place| place.image).sum())?;
+        let mut rest = from;
+        for place in places() {
+            let (values, behind) = rest.split_at(place.image);
+            self.buffers.kept_mut()[place.offset + row * place.image..][..place.image]
+                .copy_from_slice(values);
+            rest = behind;
+        }
+        self.done[segment.0][row] = true;
+        Ok(())
+    }
+
+    fn check_row(&self, row: usize) -> Result<(), EngineError> {
         let max_batch = self.seen.len();
         ensure!(
             row < max_batch,
@@ -183,26 +168,6 @@ impl Session {
                 count: max_batch
             }
         );
-        self.segment(segment)?;
-        let (program, outputs) = (&self.program, &self.outline.segments[segment.0].outputs);
-        let places = || outputs.iter().map(|(place, _)| &program.places()[*place]);
-        let expected = places().map(|place| place.image).sum();
-        ensure!(
-            from.len() == expected,
-            PixelsSnafu {
-                count: 1_usize,
-                values: from.len(),
-                expected
-            }
-        );
-        let mut rest = from;
-        for place in places() {
-            let (values, behind) = rest.split_at(place.image);
-            self.buffers.kept_mut()[place.offset + row * place.image..][..place.image]
-                .copy_from_slice(values);
-            rest = behind;
-        }
-        self.done[segment.0][row] = true;
         Ok(())
     }
 
@@ -290,4 +255,17 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// Whether there are as many numbers as one image has.
+fn check_values(values: usize, expected: usize) -> Result<(), EngineError> {
+    ensure!(
+        values == expected,
+        PixelsSnafu {
+            count: 1_usize,
+            values,
+            expected
+        }
+    );
+    Ok(())
 }

@@ -57,6 +57,17 @@ impl Place {
         self.slots().div_ceil(lanes)
     }
 
+    /// Where the numbers of an image's value lie, as `[channels, height, width]` row by row; from the image's own first float on.
+    pub(crate) fn floats(&self, lanes: usize) -> impl Iterator<Item = usize> {
+        let (channels, height, width) = (self.channels, self.height, self.width);
+        let (block, row, border) = (self.block, self.row, self.border);
+        (0..channels).flat_map(move |channel| {
+            let first = channel / lanes * block + channel % lanes;
+            (0..height)
+                .flat_map(move |y| (0..width).map(move |x| first + (y + border) * row + (x + border) * lanes))
+        })
+    }
+
     /// Floats behind which nothing of `images` images lies, from the start of the buffer.
     pub(crate) fn end(&self, images: usize, lanes: usize) -> usize {
         let last_block = (self.blocks(lanes) - 1) * self.block;

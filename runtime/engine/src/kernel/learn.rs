@@ -15,6 +15,6 @@ pub(crate) use gradient::{Dense, Depthwise as DepthwiseGradient};
 pub(crate) use lesson::{Finish, Layout, Lesson, Operation, Phase, Work};
 pub(crate) use moves::Window;
 pub(crate) use norm::Norm;
-pub(crate) use program::{Counted, Program};
-pub use update::Descend;
+pub(crate) use program::Program;
 pub(crate) use update::{Derived, Packed};
+pub use update::{Descend, Numbers};

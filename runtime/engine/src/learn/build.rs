@@ -3,6 +3,7 @@
 mod kernels;
 mod passes;
 
+use crate::choice::Window;
 use crate::graph::{Conv2d, Graph, Op};
 use crate::kernel::learn::{Derived, Finish, Layout, Lesson, Norm, Operation, Phase, Work};
 use crate::kernel::{Format, Home, Kernels, Place};
@@ -41,6 +42,12 @@ struct Form {
     padding: usize,
     depthwise: bool,
     biased: bool,
+}
+
+impl Form {
+    fn window(self) -> Window {
+        (self.kernel, self.stride, self.padding)
+    }
 }
 
 struct Builder<'a> {
@@ -142,6 +149,11 @@ impl Builder<'_> {
         }
     }
 
+    /// The layer that makes `value`.
+    fn maker(&self, value: Value) -> Option<&Layer> {
+        self.plan.layers.iter().find(|layer| layer.makes() == value)
+    }
+
     fn readers(&self, value: Value) -> impl Iterator<Item = &Layer> {
         self.plan
             .layers
@@ -226,9 +238,8 @@ impl Builder<'_> {
 
     /// A place for the gradient of a value, with the border that the way back through its layer reads.
     fn gradient_place(&mut self, value: Value) -> usize {
-        let made = self.plan.layers.iter().find(|layer| layer.makes() == value);
-        let conv = match made {
-            Some(Layer::Norm { from, .. }) => self.plan.layers.iter().find(|layer| layer.makes() == *from),
+        let conv = match self.maker(value) {
+            Some(Layer::Norm { from, .. }) => self.maker(*from),
             other => other,
         };
         let border = match conv {
@@ -257,9 +268,10 @@ impl Builder<'_> {
 
     /// The gradient of a value, to be written or added to; none where nothing before it learns.
     fn gradient_to(&mut self, value: Value) -> Option<(usize, bool)> {
-        let learns = self.plan.layers.iter().any(|layer| {
-            layer.makes() == value && !matches!(layer, Layer::Image { .. } | Layer::Given { .. })
-        });
+        let learns = !matches!(
+            self.maker(value),
+            None | Some(Layer::Image { .. } | Layer::Given { .. })
+        );
         if !learns {
             return None;
         }

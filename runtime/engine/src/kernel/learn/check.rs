@@ -3,7 +3,7 @@
 use super::lesson::{Lesson, Operation, Work};
 use super::norm::Norm;
 use super::update::{Derived, Packed};
-use crate::kernel::direct::Group;
+use crate::kernel::bounds;
 use crate::kernel::frame::{Format, Home, Place};
 use crate::kernel::table::Kernels;
 
@@ -81,11 +81,11 @@ impl Lesson {
             }
             (Work::Direct(direct), Some(input), Some(output)) => {
                 let area = direct.kernel[0] * direct.kernel[1];
-                let end = packed_end(&direct.groups, input.channels * area, lanes);
+                let end = bounds::end(&direct.groups, input.channels * area, lanes);
                 let ends = [end, direct.bias + output.blocks(lanes) * lanes];
                 let window = (direct.kernel, direct.stride, direct.padding);
                 window_fault(window, input, output)
-                    .or_else(|| covers(&direct.groups, output.blocks(lanes)))
+                    .or_else(|| bounds::covers(&direct.groups, output.blocks(lanes)))
                     .or_else(|| behind(&ends, layout.weights))
             }
             (Work::Winograd(winograd), Some(input), Some(output)) => {
@@ -96,7 +96,7 @@ impl Lesson {
                     winograd.zeros + widest.unwrap_or_default() * lanes,
                 ];
                 window_fault(([3, 3], 1, 1), input, output)
-                    .or_else(|| covers(&winograd.tiling.groups, output.blocks(lanes)))
+                    .or_else(|| bounds::covers(&winograd.tiling.groups, output.blocks(lanes)))
                     .or_else(|| behind(&ends, layout.weights))
                     .or_else(|| behind(&[winograd.tiling.workspace()], layout.workspace))
             }
@@ -123,9 +123,9 @@ impl Lesson {
             }
             (Work::Dense(dense), Some(input), Some(gradient)) => {
                 let area = dense.kernel[0] * dense.kernel[1];
-                let end = packed_end(&dense.groups, input.channels * area, lanes);
+                let end = bounds::end(&dense.groups, input.channels * area, lanes);
                 window_fault((dense.kernel, dense.stride, dense.padding), input, gradient)
-                    .or_else(|| covers(&dense.groups, gradient.blocks(lanes)))
+                    .or_else(|| bounds::covers(&dense.groups, gradient.blocks(lanes)))
                     .or_else(|| behind(&[end], layout.trained))
             }
             (Work::DepthwiseGradient(depthwise), Some(input), Some(gradient)) => {
@@ -192,32 +192,10 @@ fn behind(ends: &[usize], size: usize) -> Option<&'static str> {
         .then_some("reads or writes behind its memory")
 }
 
-fn packed_end(groups: &[Group], fan_in: usize, lanes: usize) -> usize {
-    let ends = groups.iter().map(|g| g.weights + g.count * fan_in * lanes);
-    ends.max().unwrap_or_default()
-}
-
-fn covers(groups: &[Group], blocks: usize) -> Option<&'static str> {
-    let mut next = 0;
-    for group in groups {
-        if group.first != next {
-            return Some("leaves out channels");
-        }
-        next += group.count;
-    }
-    (next != blocks).then_some("has another number of channels than its output")
-}
-
-/// Kernel, stride and padding between two values.
-fn window_fault(
-    (kernel, stride, padding): ([usize; 2], usize, usize),
-    input: &Place,
-    output: &Place,
-) -> Option<&'static str> {
-    let covered = |length: usize, kernel: usize| (length - 1) * stride + kernel;
-    (!(1..=2).contains(&stride)
-        || padding > input.border
-        || covered(output.height, kernel[0]) > input.height + 2 * padding
-        || covered(output.width, kernel[1]) > input.width + 2 * padding)
-        .then_some("reads beyond its input's border")
+/// Kernel, stride and padding between two values; kernels for training are there for strides of 1 and 2.
+fn window_fault(window: ([usize; 2], usize, usize), input: &Place, output: &Place) -> Option<&'static str> {
+    let known = (1..=2).contains(&window.1);
+    (!known)
+        .then_some("has a stride that no kernel is for")
+        .or_else(|| bounds::window(window, input, output))
 }

@@ -227,6 +227,26 @@ impl Depthwise {
     }
 }
 
+/// The gradient of a bias, for the image of `frame`, added to `to`.
+///
+/// # Safety
+/// As for [`Dense::run`].
+pub(crate) unsafe fn bias(frame: &Frame, gradient: &Place, to: *mut f32) {
+    let lanes = frame.kernels.lanes;
+    // SAFETY: as for `Dense::run`.
+    unsafe {
+        let map = frame.map(gradient, 0);
+        for block in 0..gradient.blocks(lanes) {
+            for y in 0..gradient.height {
+                let row = map.at(block, y, 0, lanes);
+                for at in 0..gradient.width * lanes {
+                    *to.add(block * lanes + at % lanes) += *row.add(at);
+                }
+            }
+        }
+    }
+}
+
 /// The widest tile of channels that `left` channels fill, and its place in a table of tiles.
 pub(crate) fn widest(left: usize, most: usize) -> (usize, usize) {
     let fits = |(_, count): &(usize, usize)| *count <= left && *count <= most;

@@ -33,26 +33,6 @@ pub(crate) unsafe fn give(frame: &Frame, to: &Place, from: &[f32]) {
     }
 }
 
-/// The place of the image of `frame` → `[channels, height, width]`.
-///
-/// # Safety
-/// The program was checked for this place, and nobody writes it.
-pub(crate) unsafe fn take(frame: &Frame, from: &Place, to: &mut [f32]) {
-    let lanes = frame.kernels.lanes;
-    // SAFETY: as promised by the caller.
-    unsafe {
-        let map = frame.map(from, 0);
-        for (channel, plane) in to.chunks_exact_mut(from.height * from.width).enumerate() {
-            for (y, row) in plane.chunks_exact_mut(from.width).enumerate() {
-                let pixel = map.at(channel / lanes, y, 0, lanes).add(channel % lanes);
-                for (x, value) in row.iter_mut().enumerate() {
-                    *value = *pixel.add(x * lanes);
-                }
-            }
-        }
-    }
-}
-
 /// Puts every pixel `stride` apart, with zeros between: what a convolution with that stride becomes on the way back.
 ///
 /// # Safety

@@ -5,17 +5,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{EngineError, GraphSnafu};
 use crate::images::Images;
-use crate::kernel::frame::{Frame, Part, Place, Rows};
+use crate::kernel::frame::{Frame, Part, Rows};
 use crate::kernel::memory::Memory;
 use crate::kernel::plain;
 use crate::kernel::table::Kernels;
 use crate::kernel::threads::Threads;
 use crate::lower::Clamp;
 
+use super::gradient;
 use super::lesson::{Finish, Layout, Lesson, Operation, Phase, Work};
 use super::moves::{self, Window};
 use super::norm::Counts;
-use super::update::{Descend, Sgd};
+use super::update::{Descend, Numbers, Sgd};
 
 /// Parts of a batch. Each has gradients of its own, so that sums, and with them the result of a training, do not depend on how
 /// many threads there are.
@@ -38,14 +39,6 @@ pub(crate) struct Program {
     counts: Memory,
     /// Scratch and workspace of each thread.
     own: Vec<[Memory; 2]>,
-}
-
-/// Which numbers of a program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Counted {
-    Weights,
-    Velocities,
-    Average,
 }
 
 /// What threads share; each uses parts that no other one does.
@@ -113,19 +106,19 @@ impl Program {
             .sum()
     }
 
-    pub(crate) fn numbers(&self, which: Counted) -> &[f32] {
+    pub(crate) fn numbers(&self, which: Numbers) -> &[f32] {
         match which {
-            Counted::Weights => self.weights.as_slice(),
-            Counted::Velocities => self.velocity.as_slice(),
-            Counted::Average => self.average.as_slice(),
+            Numbers::Weights => self.weights.as_slice(),
+            Numbers::Velocities => self.velocity.as_slice(),
+            Numbers::Average => self.average.as_slice(),
         }
     }
 
-    pub(crate) fn numbers_mut(&mut self, which: Counted) -> &mut [f32] {
+    pub(crate) fn numbers_mut(&mut self, which: Numbers) -> &mut [f32] {
         match which {
-            Counted::Weights => self.weights.as_mut_slice(),
-            Counted::Velocities => self.velocity.as_mut_slice(),
-            Counted::Average => self.average.as_mut_slice(),
+            Numbers::Weights => self.weights.as_mut_slice(),
+            Numbers::Velocities => self.velocity.as_mut_slice(),
+            Numbers::Average => self.average.as_mut_slice(),
         }
     }
 
@@ -150,32 +143,27 @@ impl Program {
     }
 
     /// The value at `place` of each image, `[n, channels, height, width]`.
-    pub(crate) fn read(&mut self, place: usize, to: &mut [f32]) {
-        let shared = self.shared();
+    pub(crate) fn read(&self, place: usize, to: &mut [f32]) {
         let place = &self.lesson.places[place];
         let values = place.channels * place.height * place.width;
-        for (image, to) in to
-            .chunks_exact_mut(values)
-            .enumerate()
-            .take(self.lesson.layout.batch)
-        {
-            // SAFETY: the place was checked, and this thread has the program for itself.
-            unsafe { moves::take(&self.frame(&shared, Images::Floats(&[]), image, 0), place, to) }
+        for (image, to) in to.chunks_exact_mut(values).enumerate() {
+            let from = &self.arena.as_slice()[place.offset + image * place.image..];
+            for (value, at) in to.iter_mut().zip(place.floats(self.kernels.lanes)) {
+                *value = from[at];
+            }
         }
     }
 
-    /// Sets the value at `place` of each image.
+    /// Sets the value at `place` of each image, with zeros around and behind the last channel: others have lain there.
     pub(crate) fn write(&mut self, place: usize, from: &[f32]) {
-        let shared = self.shared();
         let place = &self.lesson.places[place];
         let values = place.channels * place.height * place.width;
-        for (image, from) in from
-            .chunks_exact(values)
-            .enumerate()
-            .take(self.lesson.layout.batch)
-        {
-            // SAFETY: as for `read`.
-            unsafe { moves::give(&self.frame(&shared, Images::Floats(&[]), image, 0), place, from) }
+        for (image, from) in from.chunks_exact(values).enumerate() {
+            let to = &mut self.arena.as_mut_slice()[place.offset + image * place.image..][..place.image];
+            to.fill(0.0);
+            for (value, at) in from.iter().zip(place.floats(self.kernels.lanes)) {
+                to[at] = *value;
+            }
         }
     }
 
@@ -278,6 +266,7 @@ impl Program {
         } = &self.lesson;
         let place = |index: usize| &places[index];
         let input = operation.inputs.first().map(|p| place(*p));
+        let third = operation.inputs.get(2).map(|p| place(*p));
         let output = operation.output.map(place);
         let residual = output.filter(|_| operation.add);
         // SAFETY: `fault` has found none, and the caller promises the rest.
@@ -315,13 +304,12 @@ impl Program {
                     norms[*norm].apply(frame, [z, output], residual);
                 }
                 (Work::Slopes(norm), Some(gradient), _) => {
-                    let [z, result] = [1, 2].map(|i| operation.inputs.get(i).map(|p| place(*p)));
-                    norms[*norm].slopes(frame, [gradient, z.unwrap_or(gradient)], result, counts);
+                    let values = [gradient, place(operation.inputs[1])];
+                    norms[*norm].slopes(frame, values, third, counts);
                 }
                 (Work::Through(norm), Some(gradient), _) => {
-                    let [z, result] = [1, 2].map(|i| operation.inputs.get(i).map(|p| place(*p)));
-                    let values = [gradient, z.unwrap_or(gradient)];
-                    norms[*norm].through(frame, values, result, output.map(|place| (place, operation.add)));
+                    let values = [gradient, place(operation.inputs[1])];
+                    norms[*norm].through(frame, values, third, output.map(|place| (place, operation.add)));
                 }
                 (Work::Dense(dense), Some(input), Some(gradient)) => {
                     dense.run(frame, [input, gradient], gradients);
@@ -329,7 +317,7 @@ impl Program {
                 (Work::DepthwiseGradient(depthwise), Some(input), Some(gradient)) => {
                     depthwise.run(frame, [input, gradient], gradients);
                 }
-                (Work::Bias(at), Some(gradient), _) => self.bias(frame, gradient, gradients.add(*at)),
+                (Work::Bias(at), Some(given), _) => gradient::bias(frame, given, gradients.add(*at)),
                 (Work::Spread(stride), Some(input), Some(output)) => {
                     moves::spread(frame, [input, output], *stride);
                 }
@@ -340,22 +328,6 @@ impl Program {
                     moves::split(frame, [input, output], *window);
                 }
                 _ => {}
-            }
-        }
-    }
-
-    unsafe fn bias(&self, frame: &Frame, gradient: &Place, to: *mut f32) {
-        let lanes = self.kernels.lanes;
-        // SAFETY: as for `perform`.
-        unsafe {
-            let map = frame.map(gradient, 0);
-            for block in 0..gradient.blocks(lanes) {
-                for y in 0..gradient.height {
-                    let row = map.at(block, y, 0, lanes);
-                    for at in 0..gradient.width * lanes {
-                        *to.add(block * lanes + at % lanes) += *row.add(at);
-                    }
-                }
             }
         }
     }

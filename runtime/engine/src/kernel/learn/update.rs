@@ -2,6 +2,7 @@
 
 use std::ptr;
 
+use crate::kernel::bounds;
 use crate::kernel::direct::Group;
 use crate::kernel::simd::Simd;
 use crate::kernel::winograd::FREQUENCIES;
@@ -17,6 +18,17 @@ pub struct Descend {
     pub weight_decay: f32,
     /// Share of itself that the average keeps; none: there is no average.
     pub keep: Option<f32>,
+}
+
+/// Which numbers of a training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbers {
+    /// The weights, with running statistics.
+    Weights,
+    /// How fast they move; running statistics do not.
+    Velocities,
+    /// Their moving average.
+    Average,
 }
 
 /// A range of weights, whole vectors of them.
@@ -150,11 +162,7 @@ impl Packed {
 
     /// End of it.
     pub(crate) fn end(&self, lanes: usize) -> usize {
-        let ends = self
-            .groups
-            .iter()
-            .map(|g| g.weights + g.count * lanes * self.channels * self.area);
-        ends.max().unwrap_or_default()
+        bounds::end(&self.groups, self.channels * self.area, lanes)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a layout of memory must keep to, so that kernels need not look where they read and write.
 
 use super::{Program, Task, Work};
+use crate::kernel::bounds;
 use crate::kernel::direct::Group;
 use crate::kernel::frame::{Format, Home, Place};
 use crate::kernel::plain::Pool;
@@ -76,8 +77,7 @@ impl Program {
             }
             (Work::Direct(direct), Some(input)) => {
                 let fan_in = input.channels * direct.kernel[0] * direct.kernel[1];
-                let ends = direct.groups.iter().map(|g| g.weights + g.count * fan_in * lanes);
-                let end = ends.max().unwrap_or_default();
+                let end = bounds::end(&direct.groups, fan_in, lanes);
                 (
                     [end, direct.bias + blocks * lanes],
                     direct.padding,
@@ -135,25 +135,15 @@ impl Program {
             _ => return Some("has no input, or one too many"),
         };
         let input = input?;
-        let covered = |length: usize, kernel: usize| (length - 1) * window.1 + kernel;
         if ends.into_iter().any(|end| end > self.weights.len()) {
             return Some("reads behind the weights");
         }
-        if padding > input.border
-            || covered(output.height, window.0[0]) > input.height + 2 * padding
-            || covered(output.width, window.0[1]) > input.width + 2 * padding
-        {
-            return Some("reads beyond its input's border");
-        }
-        let mut next = 0;
-        for group in groups {
-            if group.first != next {
-                return Some("leaves out channels");
+        bounds::window((window.0, window.1, padding), input, output).or_else(|| {
+            if groups.is_empty() {
+                return None;
             }
-            next += group.count;
-        }
-        let blocks = output.channels.div_ceil(lanes);
-        (!groups.is_empty() && next != blocks).then_some("has another number of channels than its output")
+            bounds::covers(groups, output.channels.div_ceil(lanes))
+        })
     }
 
     /// What a layer of words reads: ends of its weights, padding, kernel and stride, groups.

@@ -1,25 +1,19 @@
 //! Which kernels compute a layer, and where the weights lie that they read.
 
+use crate::choice::{merged_rows, suits_winograd};
 use crate::kernel::learn::{Derived, FREQUENCIES, Packed, Work};
 use crate::kernel::{
     Cuts, Depthwise, Direct, Format, Group, Home, Place, Tiling, Walk, Winograd, best_group, floats, step,
 };
 use crate::layout::kept_place;
 use crate::pack::groups;
-use crate::plan::merged_rows;
 use crate::shape::Shape;
 
 use super::{Builder, Form};
 
 impl Builder<'_> {
     fn suits_winograd(&self, conv: Form, input: &Place, output: &Place) -> bool {
-        let half = self.lanes() / 2;
-        self.plan.winograd
-            && !conv.depthwise
-            && (conv.kernel, conv.stride, conv.padding) == ([3, 3], 1, 1)
-            && input.channels >= half
-            && output.channels >= half
-            && output.height.min(output.width) >= 4
+        self.plan.winograd && suits_winograd(conv.window(), [input, output], self.lanes())
     }
 
     /// Blocks out of a group at most, for the kernels that will read the weights.
@@ -30,7 +24,7 @@ impl Builder<'_> {
         let width = if self.suits_winograd(conv, input, output) {
             self.tiles(input, output)
         } else {
-            output.width * Self::merged(conv, input, output)
+            output.width * merged_rows(conv.window(), [input, output].into_iter(), output)
         };
         best_group(&menu, width, blocks)
     }
@@ -39,16 +33,6 @@ impl Builder<'_> {
         let lanes = self.lanes();
         let per_image = output.height.div_ceil(4) * output.width.div_ceil(4);
         Tiling::tiles(input.blocks(lanes) + output.blocks(lanes), lanes).min(per_image)
-    }
-
-    /// How many rows are gone through as one.
-    fn merged(conv: Form, input: &Place, output: &Place) -> usize {
-        let pointwise = conv.kernel == [1, 1] && conv.stride == 1 && conv.padding == 0;
-        if pointwise && input.border == 0 && output.border == 0 {
-            merged_rows(output)
-        } else {
-            1
-        }
     }
 
     /// What computes a layer forward.
@@ -84,9 +68,10 @@ impl Builder<'_> {
         let lanes = self.lanes();
         let menu = floats(self.plan.kernels, conv.stride);
         if !self.suits_winograd(conv, input, output) {
-            let width = output.width * Self::merged(conv, input, output);
+            let merged = merged_rows(conv.window(), [input, output].into_iter(), output);
+            let width = output.width * merged;
             return Work::Direct(Direct {
-                walk: Walk::Rows(Self::merged(conv, input, output)),
+                walk: Walk::Rows(merged),
                 kernel: conv.kernel,
                 stride: conv.stride,
                 padding: conv.padding,

@@ -163,10 +163,8 @@ impl Builder<'_> {
 
     /// Makes a value again that was not kept.
     fn again(&mut self, value: Value, to: usize) {
-        let made = self.plan.layers.iter().find(|layer| layer.makes() == value);
-        if let Some(Layer::Norm { from, .. }) = made {
-            let norm = self.norm_of[*from].unwrap_or(0);
-            let z = self.place(*from);
+        if let Some(Layer::Norm { from, .. }) = self.maker(value) {
+            let (norm, z) = (self.norm_of[*from].unwrap_or(0), self.place(*from));
             self.add(true, Work::Apply(norm), vec![z], Some(to), false);
         }
     }
