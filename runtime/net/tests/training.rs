@@ -280,6 +280,14 @@ fn an_extension_repeats_and_a_stopped_one_ends_as_an_unbroken_one() {
     assert_eq!(train(&examples, Some(&stopped)), whole);
     assert_eq!(lines(&path("whole.states/1")).len(), 2);
 
+    // Nothing to measure on is measured as nothing, and no reason to stop.
+    let none = images(0, 3);
+    let unmeasured = Examples {
+        holdout: Some(&none),
+        ..examples
+    };
+    assert_eq!(train(&unmeasured, None), whole);
+
     // A label that is half certain teaches something else.
     let unsure = Examples {
         confidences: &[0.5; 32],

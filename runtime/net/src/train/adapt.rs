@@ -17,7 +17,7 @@ use crate::evaluate::top;
 use crate::lower::values;
 use crate::norms::Norms;
 use crate::train::backend::Processor;
-use crate::train::descent::{Batch, Form, count};
+use crate::train::descent::{Batch, count};
 use crate::train::frozen::{frozen, main_block};
 use crate::train::optimizer::sgd;
 use crate::train::run::{TrainError, WeightsSnafu};
@@ -102,15 +102,8 @@ fn by_engine<'a>(
 ) -> Result<Tensors, TrainError> {
     let mut network = main_block(card, &Device::flex())?;
     apply(&mut network, "the main block", tensors).context(WeightsSnafu)?;
-    let batches = batches.map(|batch| Batch {
-        form: Form {
-            count: batch.len(),
-            size: [card.input.height, card.input.width],
-            features: None,
-        },
-        pixels: plain(images, batch),
-        features: Vec::new(),
-    });
+    let size = [card.input.height, card.input.width];
+    let batches = batches.map(|batch| Batch::of_images(plain(images, batch), size));
     count(&network, "the main block", &card.input, batches)
 }
 

@@ -81,11 +81,7 @@ impl<'a> Trainer<'a> {
                     steps,
                     processor,
                     input: &recipe.input,
-                    form: Form {
-                        count: how.batch_size,
-                        size: [recipe.side(epoch); 2],
-                        features: None,
-                    },
+                    form: Form::of_images(how.batch_size, [recipe.side(epoch); 2]),
                 },
             )?,
             advice: lessons.teacher.map(|teacher| {
@@ -161,15 +157,8 @@ impl<'a> Trainer<'a> {
             (Some(how), Some(advice)) => Some((how, advice.on(&values, size, batch, view, &self.device)?)),
             _ => None,
         };
-        let logits = self.descent.logits(Batch {
-            form: Form {
-                count: batch.len(),
-                size: [side; 2],
-                features: None,
-            },
-            pixels: scaled(values, size, side),
-            features: Vec::new(),
-        })?;
+        let seen = Batch::of_images(scaled(values, size, side), [side; 2]);
+        let logits = self.descent.logits(seen)?;
         let labels = &self.lessons.training.0.labels;
         let labels = batch
             .iter()
@@ -189,27 +178,23 @@ impl<'a> Trainer<'a> {
     fn accuracy(&self) -> Result<f64, TrainError> {
         let recipe = self.recipe;
         let images = &self.lessons.holdout.0;
-        let form = Form {
-            count: JUDGED.min(images.len()),
-            size: [recipe.input.height, recipe.input.width],
-            features: None,
-        };
-        let mut judge = self.descent.judge(form)?;
+        if images.is_empty() {
+            return Ok(0.0);
+        }
+        let size = [recipe.input.height, recipe.input.width];
+        let mut judge = self
+            .descent
+            .judge(Form::of_images(JUDGED.min(images.len()), size))?;
         let all: Vec<usize> = (0..images.len()).collect();
         let mut right = 0_usize;
         for batch in all.chunks(JUDGED) {
-            let count = batch.len();
-            let logits = judge.logits(Batch {
-                form: Form { count, ..form },
-                pixels: plain(images, batch),
-                features: Vec::new(),
-            })?;
+            let logits = judge.logits(Batch::of_images(plain(images, batch), size))?;
             let rows = logits.chunks_exact(recipe.classes).zip(batch);
             right += rows
                 .filter(|(row, image)| top(row) == images.labels[**image] as usize)
                 .count();
         }
-        Ok(right as f64 / images.len().max(1) as f64)
+        Ok(right as f64 / images.len() as f64)
     }
 
     pub(super) fn checkpoint(&self) -> Result<Checkpoint, TrainError> {

@@ -19,9 +19,6 @@ use crate::train::optimizer::MOMENTUM;
 use crate::train::run::{DataSnafu, EngineSnafu, TrainError, WeightsSnafu};
 use crate::weights::{Tensors, Values, WeightsError, tensors_of};
 
-/// Whether weights are averaged follows from what is kept.
-const LEARN: Purpose = Purpose::Learn { averaged: false };
-
 /// A module in training by the engine.
 pub(super) struct OnEngine<M> {
     name: String,
@@ -64,8 +61,9 @@ impl<M: Pupil> OnEngine<M> {
             velocities: start.velocities,
             average: start.average,
         };
+        let purpose = learning(start.how.average);
         Ok(Self {
-            desk: Desk::new(&module, &start.name, &kept, input, form, LEARN)?,
+            desk: Desk::new(&module, &start.name, &kept, input, form, purpose)?,
             name: start.name,
             module,
             weight_decay: start.how.weight_decay,
@@ -79,7 +77,8 @@ impl<M: Pupil> OnEngine<M> {
     pub(super) fn logits(&mut self, batch: &Batch, input: &InputSpec) -> Result<Tensor<2>, TrainError> {
         if batch.form != self.desk.form {
             self.kept = self.now()?;
-            self.desk = Desk::new(&self.module, &self.name, &self.kept, input, batch.form, LEARN)?;
+            let purpose = learning(self.decay);
+            self.desk = Desk::new(&self.module, &self.name, &self.kept, input, batch.form, purpose)?;
         }
         let logits = self.desk.forward(batch)?;
         let outputs = logits.len() / batch.form.count.max(1);
@@ -146,6 +145,13 @@ impl<M: Pupil> OnEngine<M> {
     }
 }
 
+/// To learn, with an average where weights have a decay of one.
+fn learning(decay: Option<f64>) -> Purpose {
+    Purpose::Learn {
+        averaged: decay.is_some(),
+    }
+}
+
 impl Desk {
     fn new<M: Pupil>(
         module: &M,
@@ -166,12 +172,6 @@ impl Desk {
             .draw(input, form)
             .map_err(WeightsError::from)
             .context(WeightsSnafu)?;
-        let purpose = match purpose {
-            Purpose::Learn { .. } => Purpose::Learn {
-                averaged: !kept.average.is_empty(),
-            },
-            other @ Purpose::Count => other,
-        };
         let options = Options {
             threads: Compute::default().threads,
             max_batch: form.count,

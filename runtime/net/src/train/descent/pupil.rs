@@ -29,6 +29,28 @@ pub(in crate::train) struct Batch {
     pub(in crate::train) features: Vec<f32>,
 }
 
+impl Form {
+    /// Of images alone.
+    pub(in crate::train) fn of_images(count: usize, size: [usize; 2]) -> Self {
+        Self {
+            count,
+            size,
+            features: None,
+        }
+    }
+}
+
+impl Batch {
+    /// Images alone, of a size.
+    pub(in crate::train) fn of_images(pixels: Vec<f32>, size: [usize; 2]) -> Self {
+        Self {
+            form: Form::of_images(pixels.len() / (3 * size[0] * size[1]).max(1), size),
+            pixels,
+            features: Vec::new(),
+        }
+    }
+}
+
 /// A module as a graph.
 pub(in crate::train) struct Drawn {
     pub(in crate::train) graph: Graph,

@@ -146,10 +146,13 @@ impl<'a> Trainer<'a> {
 
     /// Share of the images of its classes that it gets right.
     fn accuracy(&self, images: &Cache) -> Result<f64, TrainError> {
-        let mut judge = self.descent.judge(images.form(JUDGED.min(images.len())))?;
         let all: Vec<usize> = (0..images.len())
             .filter(|&i| images.target(i).is_some())
             .collect();
+        if all.is_empty() {
+            return Ok(0.0);
+        }
+        let mut judge = self.descent.judge(images.form(JUDGED.min(all.len())))?;
         let mut right = 0_usize;
         for batch in all.chunks(JUDGED) {
             let cached = images.batch(batch, |_| 0);
@@ -162,7 +165,7 @@ impl<'a> Trainer<'a> {
                 .filter(|(row, image)| images.target(**image).is_some_and(|(t, _)| t == top(row)))
                 .count();
         }
-        Ok(right as f64 / all.len().max(1) as f64)
+        Ok(right as f64 / all.len() as f64)
     }
 
     pub(super) fn checkpoint(&self) -> Result<Checkpoint, TrainError> {
