@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use meanet_data::{Source, Training, split};
-use meanet_net::train::{Backend, Classifier, Distillation, Teacher};
+use meanet_net::train::{Backend, Classifier, Distillation, Processor, Teacher};
 use meanet_net::{Block, InputSpec};
 use tracing::{info, warn};
 
@@ -67,9 +67,9 @@ struct TeacherArgs {
 
 impl TeacherArgs {
     /// The teacher, if there is one, of so many classes.
-    fn load(&self, classes: usize) -> Result<Option<Teacher>, Box<dyn Error>> {
+    fn load(&self, classes: usize, processor: &Processor) -> Result<Option<Teacher>, Box<dyn Error>> {
         match &self.teacher {
-            Some(path) => Ok(Some(Teacher::load(&network(path)?, classes)?)),
+            Some(path) => Ok(Some(Teacher::load(&network(path)?, classes, processor)?)),
             None => Ok(None),
         }
     }

@@ -96,6 +96,15 @@ pub fn digest(bytes: &[u8]) -> String {
         })
 }
 
+/// The name of each tensor of a module, by its number in this process.
+pub(crate) fn names_of<M: ModuleSnapshot>(module: &M) -> BTreeMap<u64, String> {
+    module
+        .collect(None, None, false)
+        .into_iter()
+        .filter_map(|tensor| Some((tensor.param_id?, tensor.name.clone())))
+        .collect()
+}
+
 /// All tensors of a module.
 pub(crate) fn tensors_of<M: ModuleSnapshot>(module: &M) -> Result<Tensors, WeightsError> {
     module

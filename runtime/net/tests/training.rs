@@ -7,7 +7,7 @@ use std::path::Path;
 use meanet_data::{Augmentation, Training, procedural};
 use meanet_net::train::{
     Backend, Classifier, Distillation, EpochLine, Examples, ExtensionRecipe, Lessons, METRICS, Optimisation,
-    Recipe, Run, Stage, Teacher, TrainError, train_classifier, train_extension,
+    Processor, Recipe, Run, Stage, Teacher, TrainError, train_classifier, train_extension,
 };
 use meanet_net::{Block, InputSpec, digest};
 
@@ -191,7 +191,7 @@ fn a_teacher_is_learned_from_and_bound_to_the_run() {
     let plain = recipe(2);
     let older = run(&plain, None, &folder.path().join("teacher")).unwrap();
     let bytes = older.blob(Block::Cloud).unwrap();
-    let teacher = Teacher::load(&bytes, CLASSES).unwrap();
+    let teacher = Teacher::load(&bytes, CLASSES, &Processor::Engine).unwrap();
     assert_eq!(teacher.digest(), digest(&bytes));
     let taught = Recipe {
         distillation: Some(Distillation {
@@ -220,9 +220,11 @@ fn a_teacher_is_learned_from_and_bound_to_the_run() {
         .unwrap()
         .to_string();
     assert!(error.contains("another teacher"), "{error}");
-    let error = Teacher::load(&bytes, CLASSES + 1).unwrap_err().to_string();
+    let error = Teacher::load(&bytes, CLASSES + 1, &Processor::Engine)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("classes"), "{error}");
-    assert!(Teacher::load(b"nothing", CLASSES).is_err());
+    assert!(Teacher::load(b"nothing", CLASSES, &Processor::Engine).is_err());
 }
 
 fn extension_recipe(teacher: &Teacher) -> ExtensionRecipe {
@@ -251,7 +253,7 @@ fn an_extension_repeats_and_a_stopped_one_ends_as_an_unbroken_one() {
         .unwrap()
         .blob(Block::Main)
         .unwrap();
-    let teacher = Teacher::load(&main, CLASSES).unwrap();
+    let teacher = Teacher::load(&main, CLASSES, &Processor::Engine).unwrap();
     let recipe = extension_recipe(&teacher);
     let (training, holdout) = (images(32, 1), images(16, 2));
     let examples = Examples {

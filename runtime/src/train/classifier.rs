@@ -99,7 +99,7 @@ pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let parts = read(&args.data, &input)?;
     let classes = classes(&parts.training);
     let start = args.start.as_deref().map(network).transpose()?;
-    let teacher = args.teacher.load(classes)?;
+    let teacher = args.teacher.load(classes, &processor)?;
     let recipe = Recipe {
         stages: args.stages.clone(),
         epoch_images: args.epoch_images,

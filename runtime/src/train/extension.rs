@@ -76,7 +76,7 @@ pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         Ok(select_hard_classes(&logits, labels, classes, args.hard_share))
     };
     let processor = args.data.backend.processor()?;
-    let teacher = args.teacher.load(classes)?;
+    let teacher = args.teacher.load(classes, &processor)?;
     let outputs_wanted = if args.paper {
         least_precise()?
     } else {

@@ -28,8 +28,8 @@ pub struct How {
     dilation: [i64; 2],
     groups: i64,
     epsilon: f64,
-    /// Whether negative results become zero.
-    relu: bool,
+    /// Nothing or a ReLU, with or without an upper end.
+    then: Activation,
 }
 
 /// Operations that only a backend's own code does well.
@@ -100,9 +100,11 @@ fn compute([x, weight, gamma, beta]: [&Native; 4], way: Option<&Native>, how: Ho
     if let Some(way) = way {
         result = result.g_add_(way);
     }
-    if how.relu {
-        result = result.relu_();
-    }
+    result = match how.then {
+        Activation::Relu => result.relu_(),
+        Activation::Relu6 => result.relu6_(),
+        _ => result,
+    };
     // The norm keeps both for its gradient, and whoever gets these may change them in place.
     let variance = inverse.detach().square().reciprocal() - how.epsilon;
     Computed([result, mean.detach().copy(), variance])
@@ -129,7 +131,7 @@ impl<const N: usize> Kept<N> {
         let way = inputs.get(4).map(|way| &way.tensor);
         let (result, mean, variance) = compute(four, way, how).map_to(TchTensor::new);
         let mut given = TchTensor::new(result.tensor.detach());
-        if how.relu {
+        if how.then != Activation::None {
             // Such a result tells the gradient where it was positive; any other may be changed in place.
             given.storage = result.storage.clone();
         }
@@ -219,8 +221,9 @@ pub(super) fn trained(
 ) -> Option<Tensor<4>> {
     let (conv, norm) = (&block.conv, &block.norm);
     let device = x.device();
-    let ours = device.is_autodiff() && device.inner() == Device::libtorch();
-    let known = matches!(then, Activation::None | Activation::Relu) && conv.bias.is_none();
+    let ours =
+        device.is_autodiff() && [Device::libtorch(), Device::libtorch_cuda(0)].contains(&device.inner());
+    let known = then != Activation::Swish && conv.bias.is_none();
     let PaddingConfig2d::Explicit(top, left, bottom, right) = conv.padding else {
         return None;
     };
@@ -233,7 +236,7 @@ pub(super) fn trained(
         dilation: conv.dilation.map(|v| v as i64),
         groups: conv.groups as i64,
         epsilon: norm.epsilon,
-        relu: then == Activation::Relu,
+        then,
     };
     let x = x.clone().into_dispatch();
     let weight = conv.weight.val().into_dispatch();
@@ -276,7 +279,12 @@ mod tests {
     /// Result, gradients by input, weight, gamma, beta and way, and the running statistics, of two steps: of the operation here
     /// or of burn's.
     fn found(plan: &Conv, joined: bool, native: bool) -> Vec<(&'static str, Vec<f32>)> {
-        let device = Device::libtorch().autodiff();
+        let device = if tch::Cuda::is_available() {
+            Device::libtorch_cuda(0)
+        } else {
+            Device::libtorch()
+        };
+        let device = device.autodiff();
         let numbers =
             |count: usize, by: f32| -> Vec<f32> { (0..count).map(|i| (i as f32 * by).sin()).collect() };
         let [inputs, out] = plan.channels;
@@ -337,6 +345,7 @@ mod tests {
             plan([4, 6], 1, false, Activation::Relu),
             plan([4, 6], 2, false, Activation::None),
             plan([4, 4], 1, true, Activation::Relu),
+            plan([4, 4], 2, true, Activation::Relu6),
         ] {
             for joined in [false, true] {
                 let (found, wanted) = (found(&plan, joined, true), found(&plan, joined, false));

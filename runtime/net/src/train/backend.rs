@@ -12,7 +12,7 @@ pub enum Backend {
     Engine,
     /// Pure Rust, on the CPU; always there.
     Flex,
-    /// `LibTorch` on the CPU; there with the cargo feature `torch`.
+    /// `LibTorch`, on the first NVIDIA GPU where it finds one, else on the CPU; there with the cargo feature `torch`.
     Torch,
     /// The first NVIDIA GPU, through burn's CUDA backend; there with the cargo feature `cuda`.
     Cuda,
@@ -65,6 +65,12 @@ impl Processor {
         }
     }
 
+    /// The GPU that computes, if one does: what does not learn is then faster there as well, and else by the engine.
+    pub(super) fn gpu(&self) -> Option<Device> {
+        let device = self.device();
+        (!on_cpu(&device)).then_some(device)
+    }
+
     /// Where a module lies that is trained: with gradients, but for the engine, which has its own.
     pub(super) fn training_device(&self) -> Device {
         match self {
@@ -87,8 +93,7 @@ impl Backend {
         match self {
             Self::Engine | Self::Flex => Ok(Device::flex()),
             #[cfg(feature = "torch")]
-            #[expect(deprecated, reason = "gone from burn 0.23, which is why burn is pinned")]
-            Self::Torch => Ok(Device::libtorch()),
+            Self::Torch => Ok(torch()),
             #[cfg(not(feature = "torch"))]
             Self::Torch => AbsentSnafu { name: "torch" }.fail(),
             #[cfg(feature = "cuda")]
@@ -96,6 +101,28 @@ impl Backend {
             #[cfg(not(feature = "cuda"))]
             Self::Cuda => AbsentSnafu { name: "cuda" }.fail(),
         }
+    }
+}
+
+#[cfg(feature = "torch")]
+#[expect(deprecated, reason = "gone from burn 0.23, which is why burn is pinned")]
+fn on_cpu(device: &Device) -> bool {
+    [Device::flex(), Device::libtorch()].contains(device)
+}
+
+#[cfg(not(feature = "torch"))]
+fn on_cpu(device: &Device) -> bool {
+    *device == Device::flex()
+}
+
+/// Where `LibTorch` computes.
+#[cfg(feature = "torch")]
+#[expect(deprecated, reason = "gone from burn 0.23, which is why burn is pinned")]
+fn torch() -> Device {
+    if tch::Cuda::is_available() {
+        Device::libtorch_cuda(0)
+    } else {
+        Device::libtorch()
     }
 }
 

@@ -97,11 +97,11 @@ impl<M: Pupil> Descent<M> {
                 Ok(engine) => Way::Engine(Box::new(engine)),
                 Err(TrainError::Engine { source }) if source.is_of_graph() => {
                     warn!(reason = %source, "the engine cannot train this network; the backend flex does");
-                    Way::Device(Box::new(OnDevice::begin(module.train(), start())?))
+                    Way::Device(Box::new(OnDevice::begin(module.train(), start(), &device)?))
                 }
                 Err(error) => return Err(error),
             },
-            Processor::Burn(_) => Way::Device(Box::new(OnDevice::begin(module, start())?)),
+            Processor::Burn(_) => Way::Device(Box::new(OnDevice::begin(module, start(), &device)?)),
         };
         Ok(Self {
             way,
@@ -133,7 +133,10 @@ impl<M: Pupil> Descent<M> {
     /// One step against the gradients of `loss`, `[1]`, which was made of the last logits.
     pub(super) fn step(&mut self, loss: &Tensor<1>, rate: f64) -> Result<(), TrainError> {
         match &mut self.way {
-            Way::Device(way) => way.step(loss, rate),
+            Way::Device(way) => {
+                way.step(loss, rate);
+                Ok(())
+            }
             Way::Engine(way) => way.step(loss, rate),
         }
     }

@@ -9,7 +9,7 @@ use burn::store::ModuleSnapshot;
 use burn::store::burn_pack::{Reader, Tensor as PackedTensor, Writer};
 use burn::tensor::{Bytes, DType};
 
-use crate::weights::{Tensors, Values, WeightsError, floats};
+use crate::weights::{Tensors, Values, WeightsError, floats, names_of};
 
 /// How burn names the velocity of a parameter, behind the parameter's number.
 const VELOCITY: &str = "momentum.velocity";
@@ -36,7 +36,7 @@ pub(super) fn velocities<M: ModuleSnapshot>(
     optimizer: &ModuleOptimizer,
     module: &M,
 ) -> Result<Tensors, WeightsError> {
-    let names: BTreeMap<u64, String> = numbers(module).into_iter().map(|(name, id)| (id, name)).collect();
+    let names = names_of(module);
     let bytes = optimizer.into_bytes().map_err(format)?;
     let packed = Reader::from_bytes(bytes)
         .and_then(Reader::into_tensors)
@@ -61,7 +61,10 @@ pub(super) fn with_velocities<M: ModuleSnapshot>(
     module: &M,
     velocities: Tensors,
 ) -> Result<ModuleOptimizer, WeightsError> {
-    let numbers = numbers(module);
+    let numbers: BTreeMap<String, u64> = names_of(module)
+        .into_iter()
+        .map(|(id, name)| (name, id))
+        .collect();
     let packed = velocities
         .into_iter()
         .filter_map(|(name, values)| {
@@ -73,14 +76,6 @@ pub(super) fn with_velocities<M: ModuleSnapshot>(
         .collect();
     let bytes = Writer::new(packed).into_bytes().map_err(format)?;
     optimizer.from_bytes(bytes).map_err(format)
-}
-
-fn numbers<M: ModuleSnapshot>(module: &M) -> BTreeMap<String, u64> {
-    let tensors = module.collect(None, None, false);
-    tensors
-        .into_iter()
-        .filter_map(|t| Some((t.name.clone(), t.param_id?)))
-        .collect()
 }
 
 fn format(error: impl std::fmt::Display) -> WeightsError {

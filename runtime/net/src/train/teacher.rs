@@ -12,15 +12,23 @@ use crate::input::InputSpec;
 use crate::lower::{Compute, Whole};
 use crate::network::Network;
 use crate::pytorch::StateDict;
+use crate::train::backend::Processor;
 use crate::train::run::{DataSnafu, TrainError, WeightsSnafu};
 use crate::weights::{WeightsError, apply, decode, digest, read_card};
 
 /// A whole classifier, ready to answer.
 pub struct Teacher {
-    network: Whole,
+    mind: Mind,
     input: InputSpec,
     digest: String,
     classes: usize,
+}
+
+enum Mind {
+    /// The engine.
+    Plan(Whole),
+    /// On a GPU.
+    Device(Box<Network>, Device),
 }
 
 impl fmt::Debug for Teacher {
@@ -33,8 +41,9 @@ impl fmt::Debug for Teacher {
 }
 
 impl Teacher {
-    /// From a main block's or a cloud network's blob, or from safetensors with `PyTorch` names, normalised as CIFAR-100 is.
-    pub fn load(bytes: &[u8], classes: usize) -> Result<Self, TrainError> {
+    /// From a main block's or a cloud network's blob, or from safetensors with `PyTorch` names, normalised as CIFAR-100 is. It
+    /// answers on the processor's GPU where there is one, else by the engine.
+    pub fn load(bytes: &[u8], classes: usize, processor: &Processor) -> Result<Self, TrainError> {
         let theirs = match read_card(bytes) {
             Ok(_) => None,
             Err(_) => Some(imported(bytes, classes)?),
@@ -50,14 +59,21 @@ impl Teacher {
             }
         );
         let size = [card.input.height, card.input.width];
-        let mut network = Network::main(&card.blueprint(), card.classes, size, &Device::flex())
+        let gpu = processor.gpu();
+        let device = gpu.clone().unwrap_or(Device::flex());
+        let mut network = Network::main(&card.blueprint(), card.classes, size, &device)
             .or_else(|reason| DataSnafu { reason }.fail())?;
         apply(&mut network, "the teacher", tensors).context(WeightsSnafu)?;
-        let network = Whole::new("teacher", &card.input, &network, Compute::default())
-            .map_err(WeightsError::from)
-            .context(WeightsSnafu)?;
+        let mind = match gpu {
+            Some(device) => Mind::Device(Box::new(network), device),
+            None => Mind::Plan(
+                Whole::new("teacher", &card.input, &network, Compute::default())
+                    .map_err(WeightsError::from)
+                    .context(WeightsSnafu)?,
+            ),
+        };
         Ok(Self {
-            network,
+            mind,
             input: card.input,
             digest: digest(bytes),
             classes,
@@ -78,11 +94,21 @@ impl Teacher {
 
     /// Logits, `[n][classes]`, of values in 0..255, `[n, 3, height, width]`.
     pub(super) fn logits(&self, values: &[f32]) -> Result<Vec<Vec<f32>>, TrainError> {
-        self.network
-            .logits(Images::Floats(values))
-            .map_err(|e| TrainError::Data {
-                reason: e.to_string(),
-            })
+        match &self.mind {
+            Mind::Plan(network) => {
+                let logits = network.logits(Images::Floats(values));
+                logits.map_err(|e| TrainError::Data {
+                    reason: e.to_string(),
+                })
+            }
+            Mind::Device(network, device) => {
+                let size = [self.input.height, self.input.width];
+                let logits =
+                    network.logits(network.features(self.input.tensor(values.to_vec(), size, device)));
+                let logits: Vec<f32> = logits.into_data().iter::<f32>().collect();
+                Ok(logits.chunks_exact(self.classes).map(<[f32]>::to_vec).collect())
+            }
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::store::ModuleSnapshot;
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use snafu::ResultExt;
 
 use super::Start;
@@ -25,7 +25,7 @@ pub(super) struct OnDevice<M> {
 }
 
 impl<M: Module + ModuleSnapshot> OnDevice<M> {
-    pub(super) fn begin(mut module: M, start: Start<'_>) -> Result<Self, TrainError> {
+    pub(super) fn begin(mut module: M, start: Start<'_>, device: &Device) -> Result<Self, TrainError> {
         let Start {
             name,
             how,
@@ -40,33 +40,36 @@ impl<M: Module + ModuleSnapshot> OnDevice<M> {
         if !velocities.is_empty() {
             optimizer = with_velocities(optimizer, &module, velocities).context(WeightsSnafu)?;
         }
+        let kept = how
+            .average
+            .map(|_| Average::new(&module, &average, device))
+            .transpose()
+            .context(WeightsSnafu)?;
         Ok(Self {
             name,
             module,
             optimizer,
-            average: how.average.map(|_| Average::new(average)),
+            average: kept,
             steps,
             decay: how.average,
         })
     }
 
-    pub(super) fn step(&mut self, loss: &Tensor<1>, rate: f64) -> Result<(), TrainError> {
+    pub(super) fn step(&mut self, loss: &Tensor<1>, rate: f64) {
         let gradients = GradientsParams::from_grads(loss.backward(), &self.module);
         // The optimizer takes the module by value and gives it back.
         self.module = self.optimizer.step(rate, self.module.clone(), gradients);
         self.steps += 1;
-        match (&mut self.average, self.decay) {
-            (Some(average), Some(decay)) => average
-                .update(&self.module, keep(decay, self.steps))
-                .context(WeightsSnafu),
-            _ => Ok(()),
+        if let (Some(average), Some(decay)) = (&mut self.average, self.decay) {
+            average.update(&self.module, keep(decay, self.steps));
         }
     }
 
     pub(super) fn given(&self) -> Result<M, TrainError> {
         let mut module = self.module.valid();
         if let Some(average) = &self.average {
-            apply(&mut module, &self.name, average.tensors().clone()).context(WeightsSnafu)?;
+            let tensors = average.tensors(&module).context(WeightsSnafu)?;
+            apply(&mut module, &self.name, tensors).context(WeightsSnafu)?;
         }
         Ok(module)
     }
@@ -79,7 +82,9 @@ impl<M: Module + ModuleSnapshot> OnDevice<M> {
             average: self
                 .average
                 .as_ref()
-                .map(|average| average.tensors().clone())
+                .map(|average| average.tensors(&self.module))
+                .transpose()
+                .context(WeightsSnafu)?
                 .unwrap_or_default(),
         })
     }

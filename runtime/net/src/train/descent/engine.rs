@@ -1,7 +1,5 @@
 //! The way down by the engine, which computes all of a step itself; the tensor library only has the loss.
 
-use std::collections::BTreeMap;
-
 use burn::store::ModuleSnapshot;
 use burn::tensor::{Device, Tensor, TensorData};
 use meanet_engine::{
@@ -17,7 +15,7 @@ use crate::train::average::keep;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::optimizer::MOMENTUM;
 use crate::train::run::{DataSnafu, EngineSnafu, TrainError, WeightsSnafu};
-use crate::weights::{Tensors, Values, WeightsError, tensors_of};
+use crate::weights::{Tensors, Values, WeightsError, names_of, tensors_of};
 
 /// A module in training by the engine.
 pub(super) struct OnEngine<M> {
@@ -260,11 +258,7 @@ pub(in crate::train) fn count<M: Pupil>(
 
 /// Each node with the prefix of its tensors' names.
 fn named<M: ModuleSnapshot>(module: &M, weighted: &[Weighted]) -> Vec<(usize, String)> {
-    let names: BTreeMap<u64, String> = module
-        .collect(None, None, false)
-        .into_iter()
-        .filter_map(|tensor| Some((tensor.param_id?, tensor.name.clone())))
-        .collect();
+    let names = names_of(module);
     let prefix = |name: &String| Some(name.rsplit_once('.')?.0.to_owned() + ".");
     weighted
         .iter()

@@ -4,6 +4,7 @@ use super::*;
 use crate::extend::Specialist;
 use crate::layout::{Blueprint, Fusion};
 use crate::network::Network;
+use crate::train::backend::Backend;
 use crate::train::initial::seeded;
 use crate::train::loss::cross_entropy;
 
@@ -66,7 +67,7 @@ fn trained<M: Pupil>(make: impl Fn(&Device) -> M, processor: &Processor, form: F
     // It is judged as what it gives, in batches of any size up to the largest.
     let few = Form { count: 3, ..form };
     let given = descent.given().unwrap();
-    let wanted = given.answer(batch(few, 77), &InputSpec::cifar100(), &Device::flex());
+    let wanted = given.answer(batch(few, 77), &InputSpec::cifar100(), &processor.device());
     let found = descent.judge(form).unwrap().logits(batch(few, 77)).unwrap();
     assert_eq!(found.len(), 3 * OUTPUTS);
     for (wanted, found) in wanted.into_data().iter::<f32>().zip(&found) {
@@ -75,13 +76,32 @@ fn trained<M: Pupil>(make: impl Fn(&Device) -> M, processor: &Processor, form: F
     descent.checkpoint(1).unwrap().weights
 }
 
-/// A step by engine and tensor library leads to the same weights, but for rounding.
+/// What computes besides `flex`: the engine, and what was built in and is there.
+fn others() -> Vec<(Backend, Processor)> {
+    let mut others = vec![(Backend::Engine, Processor::Engine)];
+    for backend in [Backend::Torch, Backend::Cuda] {
+        match backend.processor() {
+            Ok(processor) => others.push((backend, processor)),
+            Err(reason) => println!("left out: {reason}"),
+        }
+    }
+    others
+}
+
+/// A step leads to the same weights whatever computes it, but for rounding.
 fn agree<M: Pupil>(name: &str, make: impl Fn(&Device) -> M, form: Form) {
     let wanted = trained(&make, &Processor::Burn(Device::flex()), form);
-    let found = trained(&make, &Processor::Engine, form);
+    for (backend, processor) in others() {
+        let found = trained(&make, &processor, form);
+        near(&format!("{name}, {backend}"), &make, &found, &wanted);
+    }
+}
+
+/// Both are as far from the weights that `make` begins with, and in the same direction.
+fn near<M: Pupil>(name: &str, make: impl Fn(&Device) -> M, found: &Tensors, wanted: &Tensors) {
     let start = tensors_of(&seeded(make(&Device::flex()), 4).unwrap()).unwrap();
     assert!(wanted.keys().eq(found.keys()), "{name}");
-    for (key, wanted) in &wanted {
+    for (key, wanted) in wanted {
         let length = |values: &[f32], from: &[f32]| {
             let squares = values.iter().zip(from).map(|(a, b)| (a - b).powi(2));
             squares.sum::<f32>().sqrt()
@@ -104,7 +124,7 @@ const WHOLE: Form = Form {
 };
 
 #[test]
-fn the_engine_trains_networks_as_the_tensor_library_does() {
+fn every_backend_trains_networks_alike() {
     for name in ["ResNet20", "MobileNetV2x0.5Cifar"] {
         let make = |device: &Device| Network::new(name.parse().unwrap(), OUTPUTS, device);
         agree(name, make, WHOLE);
@@ -112,7 +132,7 @@ fn the_engine_trains_networks_as_the_tensor_library_does() {
 }
 
 #[test]
-fn the_engine_trains_extensions_as_the_tensor_library_does() {
+fn every_backend_trains_extensions_alike() {
     for name in ["ResNet20", "MobileNetV2x0.5Cifar"] {
         for fusion in [Fusion::Concat, Fusion::Sum] {
             let blueprint = Blueprint {
