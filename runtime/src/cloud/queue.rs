@@ -107,7 +107,7 @@ impl<T> Queue<T> {
         if let Some(late) = self.late(deadline, now, || self.soonest(edge, now)) {
             return Some(Refusal::Late(late));
         }
-        let full = !self.has_room(1) && self.who_yields(edge, 1).is_none();
+        let full = self.who_yields(edge, 1).is_none();
         full.then(|| Refusal::Full(self.expected(edge, 1, now)))
     }
 
@@ -127,17 +127,21 @@ impl<T> Queue<T> {
         (!late.is_zero()).then_some(late)
     }
 
-    /// Whether so many more images may wait. Alone, a request may be larger than all room.
-    fn has_room(&self, images: usize) -> bool {
-        self.images == 0 || self.images + images <= self.settings.room
-    }
-
-    /// Which lane makes room for so many images of this edge: that which has most, if it has more than the edge would have.
-    fn who_yields(&self, edge: &str, images: usize) -> Option<usize> {
+    /// How many requests each lane gives back, the newest first, for so many more images of this edge: always that which has most,
+    /// as long as it has more than the edge would have. Nothing where that does not make room enough.
+    fn who_yields(&self, edge: &str, images: usize) -> Option<Vec<usize>> {
         let would_have = self.lane(edge).map_or(0, |lane| lane.images) + images;
-        let lanes = self.lanes.iter().enumerate();
-        let (at, longest) = lanes.max_by_key(|(_, lane)| lane.images)?;
-        (longest.images > would_have).then_some(at)
+        let mut left: Vec<(usize, usize)> = self.lanes.iter().map(|lane| (lane.images, 0)).collect();
+        let mut waiting = self.images;
+        // Alone, a request may be larger than all room.
+        while waiting > 0 && waiting + images > self.settings.room {
+            let (at, &(longest, given)) = left.iter().enumerate().max_by_key(|(_, (images, _))| *images)?;
+            let newest = self.lanes[at].items.iter().rev().nth(given);
+            let newest = newest.filter(|_| longest > would_have)?;
+            left[at] = (longest - newest.images, given + 1);
+            waiting -= newest.images;
+        }
+        Some(left.into_iter().map(|(_, given)| given).collect())
     }
 
     /// Takes a request in, or gives it back with the reason. Where there is no room, an edge that has more waiting than this
@@ -147,20 +151,18 @@ impl<T> Queue<T> {
         if let Some(late) = self.late(item.deadline, now, || wait) {
             return vec![(item.ticket, Refusal::Late(late))];
         }
+        let Some(yielding) = self.who_yields(&item.edge, item.images) else {
+            return vec![(item.ticket, Refusal::Full(wait))];
+        };
         let mut out = Vec::new();
-        while !self.has_room(item.images) {
-            let Some(at) = self.who_yields(&item.edge, item.images) else {
-                out.push((item.ticket, Refusal::Full(wait)));
-                return out;
-            };
-            let longest = &mut self.lanes[at];
-            if let Some(last) = longest.items.pop_back() {
-                longest.images -= last.images;
+        for (lane, given) in self.lanes.iter_mut().zip(yielding) {
+            for last in lane.items.drain(lane.items.len() - given..).rev() {
+                lane.images -= last.images;
                 self.images -= last.images;
                 out.push((last.ticket, Refusal::Full(wait)));
             }
-            self.lanes.retain(|lane| !lane.items.is_empty());
         }
+        self.lanes.retain(|lane| !lane.items.is_empty());
         self.images += item.images;
         let waiting = Waiting {
             images: item.images,

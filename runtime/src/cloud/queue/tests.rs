@@ -179,6 +179,23 @@ fn a_full_queue_makes_room_for_edges_that_have_less() {
 }
 
 #[test]
+fn nobody_makes_room_for_a_request_that_does_not_fit_after_all() {
+    let (mut queue, now) = (queue(4, 8, 1), Instant::now());
+    for ticket in 0..8 {
+        assert!(queue.admit(item("busy", 1, None, ticket), now).is_empty());
+    }
+    // Of the eight, three would make room for three; for five, the longest lane is soon shorter than that.
+    let refused = queue.admit(item("new", 5, None, 10), now);
+    let refused: Vec<u32> = refused.into_iter().map(|(ticket, _)| ticket).collect();
+    assert_eq!(refused, [10]);
+    assert_eq!(queue.images(), 8);
+    let refused = queue.admit(item("new", 3, None, 11), now);
+    let refused: Vec<u32> = refused.into_iter().map(|(ticket, _)| ticket).collect();
+    assert_eq!(refused, [7, 6, 5]);
+    assert_eq!(queue.images(), 8);
+}
+
+#[test]
 fn who_is_certain_to_be_refused_is_known_before_its_images_are() {
     let (mut queue, start) = (queue(4, 4, 1), Instant::now());
     teach(&mut queue, 4, ms(100), start);
