@@ -230,6 +230,7 @@ fn route(times: usize) -> Result<(), Box<dyn Error>> {
     let routing = Routing {
         score: Score::Entropy,
         offload_above: 4.0,
+        extend_above: None,
         extension_offload_above: None,
         rule: ExtensionRule::Extension,
         when_unavailable: WhenUnavailable::AnswerLocally,
@@ -241,7 +242,7 @@ fn route(times: usize) -> Result<(), Box<dyn Error>> {
     for _ in 0..times {
         for logits in &main {
             let read = after_main(black_box(logits), &routing, &hard)?;
-            if read.hard {
+            if read.extends {
                 black_box(local_answer(&read.main, &extension, &routing, &hard)?);
             }
             black_box(read);

@@ -58,6 +58,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let routing = Routing {
         score: Score::Entropy,
         offload_above: args.offload_above,
+        extend_above: None,
         extension_offload_above: None,
         rule: ExtensionRule::Extension,
         when_unavailable: WhenUnavailable::AnswerLocally,
@@ -145,7 +146,7 @@ fn classify(model: &Model, file: &Path) -> Result<Line, Box<dyn Error>> {
     } = if let Some(cloud) = cloud {
         let logits = cloud.logits(&images)?;
         cloud_answer(logits.first().ok_or("the network gave no answer")?)?
-    } else if main.hard {
+    } else if main.extends {
         let logits = model.edge.extension(&pass, &images, &[0])?;
         let logits = logits.first().ok_or("the network gave no answer")?;
         local_answer(&main.main, logits, &model.routing, &model.hard)?.0

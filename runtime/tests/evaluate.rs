@@ -62,8 +62,13 @@ fn a_model_runs_once_and_every_question_is_answered_from_what_was_stored() {
         chosen["selection"]["offload"].as_f64().unwrap() <= 0.25,
         "{chosen}"
     );
-    let above = chosen["setting"]["offloadAbove"].to_string();
-    let asked = json(&["what-if", "--eval", run, "--offload-above", &above, "--json"]);
+    let above = |name: &str| chosen["setting"][name].to_string();
+    let (offload, extend) = (above("offloadAbove"), above("extendAbove"));
+    let mut asked = vec!["what-if", "--eval", run, "--json", "--offload-above", &offload];
+    if extend != "null" {
+        asked.extend(["--extend-above", &extend]);
+    }
+    let asked = json(&asked);
     assert_eq!(
         asked["proposed"]["figures"], chosen["report"],
         "both commands speak of the same images"

@@ -7,7 +7,7 @@ use crate::Duration;
 /// When an input leaves by which exit.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("self.score == 'Entropy' || (self.offloadAbove <= 1.0 && (!has(self.extensionOffloadAbove) || self.extensionOffloadAbove <= 1.0))", "offloadAbove and extensionOffloadAbove must be in 0..1 for the scores LeastConfidence and Margin; only Entropy, in nats, goes higher"))]
+#[x_kube(validation = ("self.score == 'Entropy' || (self.offloadAbove <= 1.0 && (!has(self.extendAbove) || self.extendAbove <= 1.0) && (!has(self.extensionOffloadAbove) || self.extensionOffloadAbove <= 1.0))", "offloadAbove, extendAbove and extensionOffloadAbove must be in 0..1 for the scores LeastConfidence and Margin; only Entropy, in nats, goes higher"))]
 pub struct Routing {
     /// How it is measured how unsure an exit is of an input; larger means less sure. All thresholds are in its unit.
     #[serde(default)]
@@ -17,6 +17,12 @@ pub struct Routing {
     #[serde(default = "default_offload_above")]
     #[schemars(range(min = 0, max = 20))]
     pub offload_above: f64,
+    /// The main exit's score above which an input of a hard class goes to the extension, in the unit of `score`; at or below it the
+    /// main exit answers at once. Where this is not below `offloadAbove`, the extension only stands in for the cloud. Absent: the
+    /// extension is asked about every input of a hard class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 20))]
+    pub extend_above: Option<f64>,
     /// The extension's own score above which an input goes on to the cloud, in the unit of `score`. Absent: the extension's
     /// answer is final.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,6 +54,7 @@ impl Default for Routing {
         Self {
             score: Score::default(),
             offload_above: default_offload_above(),
+            extend_above: None,
             extension_offload_above: None,
             extension_rule: ExtensionRule::default(),
             cloud_timeout: default_cloud_timeout(),

@@ -172,6 +172,12 @@ def exits(found: Mapping, plots: pathlib.Path) -> str:
     plot.bars(plots / "exits.svg", "Exits: throughput for that of main and extension on every image", "above 1, exits pay", groups)
     shares = found["figures"][0]["exits"]
     words = "; ".join(f"{name}: " + ", ".join(f"{exit_} {entry['share']:.1%}" for exit_, entry in sorted(shares[name].items())) for name in ("hard", "offload"))
+    # Absent from figures of before there was such a threshold, and where none may be.
+    if (above := found.get("extend_above")) is not None:
+        both = found["figures"][0]["accuracy"]
+        costs = "; ".join(f"{name}: {both[name]['exits']:.1%}, and {both[name]['everything']:.1%} with everything on every image" for name in ("hard", "offload"))
+        words += f""". Up to {above:.2f} nats the main block answers for hard classes as well (`extendAbove`, chosen on other images by `meanet choose`'s rule).
+Accuracy of what the edge answers: {costs}"""
     return f"""## Exits
 
 {found['backbone']} of the checkout, {found['images']} images, images a second. "Hard" is an edge on its own, whose extension runs where the main block names a hard class;

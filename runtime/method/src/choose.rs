@@ -7,8 +7,10 @@ use crate::judge::Judged;
 use crate::route::Exit;
 use crate::tally::Tally;
 
+mod extend;
 mod risk;
 
+pub use extend::{EXTEND_COST, extend_above};
 pub use risk::{Risk, RiskBound, by_risk};
 
 /// Escalation thresholds tried beside the one for the main exit.

@@ -36,12 +36,12 @@ impl Ranking<'_> {
     }
 }
 
-/// One image under one ranking and one rule, with all thresholds still open.
+/// One image under one ranking and one rule. Thresholds are still open, but for the one of [`Judged::extended_above`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Judged {
     /// Score of the main exit.
     pub main_score: f32,
-    /// Score of the extension, where the main exit names a hard class.
+    /// Score of the extension, where the edge by itself asks it.
     pub extension_score: Option<f32>,
     /// Whether the main exit is right.
     pub main_right: bool,
@@ -54,6 +54,20 @@ pub struct Judged {
 }
 
 impl Judged {
+    /// The same with the extension asked above a main score of `extend_above` alone, as [`after_main`] has it; absent: as it is.
+    #[must_use]
+    pub fn extended_above(self, extend_above: Option<f32>) -> Self {
+        if extend_above.is_none_or(|above| self.main_score > above) {
+            return self;
+        }
+        Self {
+            extension_score: None,
+            edge_exit: Exit::Main,
+            edge_right: self.main_right,
+            ..self
+        }
+    }
+
     /// Where the image leaves. Both comparisons are strict, as [`after_main`] and [`local_answer`] have it.
     #[must_use]
     pub fn exit(&self, offload_above: f32, extension_offload_above: Option<f32>) -> Exit {
@@ -91,7 +105,8 @@ impl Judged {
     }
 }
 
-/// Judges every image: the main exit by `ranking`, the extension by `extension_score`, the edge's answer by `rule`.
+/// Judges every image: the main exit by `ranking`, the extension by `extension_score`, the edge's answer by `rule`. The extension is
+/// asked about every input of a hard class.
 pub fn judge(
     outputs: &Outputs,
     ranking: Ranking<'_>,
@@ -102,6 +117,7 @@ pub fn judge(
     let routing = Routing {
         score: extension_score,
         offload_above: f32::INFINITY,
+        extend_above: None,
         extension_offload_above: None,
         rule,
         when_unavailable: WhenUnavailable::AnswerLocally,
@@ -118,7 +134,7 @@ pub fn judge(
             edge_right: local.main.label == label,
             cloud_right: None,
         };
-        if local.hard {
+        if local.extends {
             let logits = &outputs.extension[image];
             let (answer, _) =
                 local_answer(&local.main, logits, &routing, &hard).context(LogitsSnafu { image })?;
@@ -154,8 +170,10 @@ mod tests {
         fn judged_images_leave_where_the_router_sends_them(
             outputs in outputs(30),
             offload_above in 0_f32..1.6,
+            extend_above in proptest::option::of(0_f32..1.6),
             escalate in proptest::option::of(0_f32..1.0),
             tie: Option<proptest::sample::Index>,
+            tie_of_extend: Option<proptest::sample::Index>,
             more_confident: bool,
             which in 0_usize..3,
         ) {
@@ -165,12 +183,14 @@ mod tests {
             // Thresholds are strict: often one is just the score of some image.
             let tied = tie.map(|index| all[index.index(all.len())]);
             let offload_above = tied.map_or(offload_above, |one| one.main_score);
+            let extend_above = tie_of_extend.map(|index| all[index.index(all.len())].main_score).or(extend_above);
             let escalate = tied.and_then(|one| one.extension_score).or(escalate);
             let routing = Routing {
-                score, offload_above, extension_offload_above: escalate, rule, when_unavailable: WhenUnavailable::Fail,
+                score, offload_above, extend_above, extension_offload_above: escalate, rule, when_unavailable: WhenUnavailable::Fail,
             };
             let hard = outputs.check().unwrap();
             for (image, judged) in all.into_iter().enumerate() {
+                let judged = judged.extended_above(extend_above);
                 let main = after_main(&outputs.main[image], &routing, &hard).unwrap();
                 let exit = match main.next {
                     AfterMain::Answer => Exit::Main,
@@ -183,6 +203,7 @@ mod tests {
                 };
                 prop_assert_eq!(judged.exit(offload_above, escalate), exit);
                 prop_assert_eq!(judged.extends(offload_above), main.next == AfterMain::Extend);
+                prop_assert_eq!(judged.extension_score.is_some(), main.extends);
             }
         }
     }

@@ -56,6 +56,8 @@ pub struct Routing {
     pub score: Score,
     /// Inputs with a main score above this go to the cloud.
     pub offload_above: f32,
+    /// Inputs of a hard class are extended with a main score above this; absent: all of them.
+    pub extend_above: Option<f32>,
     /// Inputs with an extension score above this go on to the cloud.
     pub extension_offload_above: Option<f32>,
     /// Whose answer counts when the extension was asked.
@@ -78,9 +80,9 @@ pub struct Answer {
 /// What follows from the main exit.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AfterMain {
-    /// An easy class, and sure: done.
+    /// An easy class or sure beyond doubt, and nothing for the cloud: done.
     Answer,
-    /// A hard class: the extension is asked.
+    /// A hard class, and not sure beyond doubt: the extension is asked.
     Extend,
     /// Not sure: to the cloud.
     Offload,
@@ -93,8 +95,8 @@ pub struct LocalAnswer {
     pub main: Answer,
     /// Score of the main exit.
     pub score: f32,
-    /// Whether that class is hard.
-    pub hard: bool,
+    /// Whether the edge by itself asks the extension: that class is hard, and the score above `extend_above`.
+    pub extends: bool,
     /// What follows.
     pub next: AfterMain,
 }
@@ -105,10 +107,10 @@ pub fn after_main(logits: &[f32], routing: &Routing, hard: &HardClasses) -> Resu
     let (index, confidence) = best(&p);
     let label = index as u32;
     let score = routing.score.of(&p);
-    let is_hard = hard.contains(label);
+    let extends = hard.contains(label) && routing.extend_above.is_none_or(|t| score > t);
     let next = if score > routing.offload_above {
         AfterMain::Offload
-    } else if is_hard {
+    } else if extends {
         AfterMain::Extend
     } else {
         AfterMain::Answer
@@ -120,7 +122,7 @@ pub fn after_main(logits: &[f32], routing: &Routing, hard: &HardClasses) -> Resu
             exit: Exit::Main,
         },
         score,
-        hard: is_hard,
+        extends,
         next,
     })
 }
@@ -169,6 +171,7 @@ mod tests {
         Routing {
             score: Score::Entropy,
             offload_above: 0.9,
+            extend_above: None,
             extension_offload_above: None,
             rule: ExtensionRule::Extension,
             when_unavailable: WhenUnavailable::AnswerLocally,
@@ -183,7 +186,7 @@ mod tests {
     fn sure_and_easy_leaves_at_main() {
         let read = after_main(&[9.0, 0.0, 0.0, 0.0], &routing(), &hard()).unwrap();
         assert_eq!(
-            (read.next, read.main.label, read.hard),
+            (read.next, read.main.label, read.extends),
             (AfterMain::Answer, 0, false)
         );
     }
@@ -194,6 +197,30 @@ mod tests {
         assert_eq!(read.next, AfterMain::Extend);
         let (answer, unsure) = local_answer(&read.main, &[0.0, 5.0], &routing(), &hard()).unwrap();
         assert_eq!((answer.label, answer.exit, unsure), (2, Exit::Extension, false));
+    }
+
+    #[test]
+    fn hard_and_sure_beyond_doubt_leaves_at_main() {
+        let sure = [0.0, 9.0, 0.0, 0.0];
+        let score = after_main(&sure, &routing(), &hard()).unwrap().score;
+        let read = |extend_above, offload_above| {
+            let routing = Routing {
+                offload_above,
+                extend_above,
+                ..routing()
+            };
+            let read = after_main(&sure, &routing, &hard()).unwrap();
+            (read.next, read.extends)
+        };
+        assert_eq!(
+            read(Some(score), 0.9),
+            (AfterMain::Answer, false),
+            "strictly above"
+        );
+        assert_eq!(read(Some(0.0), 0.9), (AfterMain::Extend, true));
+        // The cloud is asked before the extension; where it does not answer, the same holds of the edge's own answer.
+        assert_eq!(read(Some(score), 0.0), (AfterMain::Offload, false));
+        assert_eq!(read(Some(0.0), 0.0), (AfterMain::Offload, true));
     }
 
     #[test]
@@ -250,6 +277,18 @@ mod tests {
         ) {
             let at = |t| after_main(&logits, &Routing { offload_above: t, ..routing() }, &hard()).unwrap().next;
             prop_assert!(!(at(low + more) == AfterMain::Offload && at(low) != AfterMain::Offload));
+        }
+
+        #[test]
+        fn a_higher_threshold_never_extends_more_and_none_extends_as_one_below_all_scores(
+            logits in proptest::collection::vec(-20_f32..20.0, 4), low in 0_f32..2.0, more in 0_f32..2.0
+        ) {
+            let at = |extend_above| after_main(&logits, &Routing { extend_above, ..routing() }, &hard()).unwrap();
+            prop_assert!(!at(Some(low + more)).extends || at(Some(low)).extends);
+            prop_assert!(!at(Some(low)).extends || at(None).extends);
+            prop_assert_eq!(at(Some(-1.0)), at(None));
+            let offloaded = |extend_above| at(extend_above).next == AfterMain::Offload;
+            prop_assert_eq!(offloaded(Some(low)), offloaded(None), "what is for the cloud stays so");
         }
     }
 }

@@ -53,6 +53,7 @@ pub(crate) fn routing(spec: &RoutingSpec) -> method::Routing {
             Score::Margin => method::Score::Margin,
         },
         offload_above: spec.offload_above as f32,
+        extend_above: spec.extend_above.map(|v| v as f32),
         extension_offload_above: spec.extension_offload_above.map(|v| v as f32),
         rule: match spec.extension_rule {
             ExtensionRule::Extension => method::ExtensionRule::Extension,

@@ -152,18 +152,14 @@ impl Collector for InService {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let Some(active) = self.0.get() else { return Ok(()) };
         let routing = &active.spec.routing;
+        let text = |above: Option<f64>| above.map(|above| above.to_string()).unwrap_or_default();
         let labels = [
             ("revision", active.name.clone()),
             ("number", active.spec.number.to_string()),
             ("score", format!("{:?}", routing.score)),
             ("offload_above", routing.offload_above.to_string()),
-            (
-                "extension_offload_above",
-                routing
-                    .extension_offload_above
-                    .map(|v| v.to_string())
-                    .unwrap_or_default(),
-            ),
+            ("extend_above", text(routing.extend_above)),
+            ("extension_offload_above", text(routing.extension_offload_above)),
             ("cloud_timeout", format!("{:?}", routing.cloud_timeout.get())),
         ];
         encoder

@@ -1,4 +1,4 @@
-//! What the edge finds out by itself: main block, score, and the extension where a class is hard.
+//! What the edge finds out by itself: main block, score, and the extension where it is to be asked.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ struct Run {
 
 pub(super) struct Row {
     pub(super) main: LocalAnswer,
-    /// The edge's own answer; absent where a hard class was not extended, since the cloud was to answer.
+    /// The edge's own answer; absent where the extension would give it, but the cloud was to answer.
     pub(super) local: Option<Answer>,
     pub(super) offload: bool,
 }
@@ -105,7 +105,7 @@ fn rows(active: &Active, logits: &[Vec<f32>]) -> Result<Vec<Row>, ApiError> {
             let read = after_main(logits, &active.routing, &active.network.hard).map_err(|e| internal(&e))?;
             Ok(Row {
                 offload: read.next == AfterMain::Offload,
-                local: (read.next == AfterMain::Answer || !read.hard).then(|| read.main.clone()),
+                local: (!read.extends).then(|| read.main.clone()),
                 main: read,
             })
         })

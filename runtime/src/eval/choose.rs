@@ -7,7 +7,9 @@ use clap::ValueEnum;
 use meanet_crds::deployment::Routing as RoutingSpec;
 use meanet_crds::{GROUP, MEANetDeployment, VERSION};
 use meanet_method::Tally;
-use meanet_method::choose::{Choice, Goal, Risk, RiskBound, by_risk, choose, choose_both};
+use meanet_method::choose::{
+    Choice, EXTEND_COST, Goal, Risk, RiskBound, by_risk, choose, choose_both, extend_above,
+};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -43,6 +45,13 @@ pub struct Args {
     /// Whose answer counts when the extension was asked; as at present otherwise.
     #[arg(long)]
     extension_rule: Option<RuleName>,
+    /// Main score above which images of hard classes are extended, instead of the highest that costs little enough.
+    #[arg(long, value_parser = threshold)]
+    extend_above: Option<f32>,
+    /// Share of the answers, 0..1, that the edge by itself may get wrong for not extending all images of hard classes. Not with
+    /// --max-risk, whose guarantee lets the same images choose no second threshold: without --extend-above all are extended there.
+    #[arg(long, default_value_t = EXTEND_COST, conflicts_with_all = ["max_risk", "extend_above"])]
+    extend_cost: f64,
     /// Extension's score above which images go on to the cloud; without it the extension's answers are final.
     #[arg(long, value_parser = threshold)]
     extension_offload_above: Option<f32>,
@@ -99,9 +108,10 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
 
 /// The setting chosen on the selection images, and what it does on them.
 fn pick(args: &Args, stored: &Stored, present: &Setting) -> Result<(Setting, Tally), Box<dyn Error>> {
-    let setting = Setting {
+    let mut setting = Setting {
         score: args.score.unwrap_or(present.score),
         offload_above: None,
+        extend_above: args.extend_above,
         extension_offload_above: args.extension_offload_above,
         extension_rule: args.extension_rule.unwrap_or(present.extension_rule),
     };
@@ -112,7 +122,12 @@ fn pick(args: &Args, stored: &Stored, present: &Setting) -> Result<(Setting, Tal
                 .into(),
         );
     }
-    let judged = setting.judge(&stored.selection, &stored.selection)?;
+    let mut judged = setting.judge(&stored.selection, &stored.selection)?;
+    if setting.extend_above.is_none() && args.max_risk.is_none() {
+        // First, so that what the other thresholds are chosen for is so with this one.
+        setting.extend_above = extend_above(&judged, args.extend_cost)?;
+        judged = setting.judge(&stored.selection, &stored.selection)?;
+    }
     let escalate = setting.extension_offload_above;
     let goal = args
         .offload_budget
@@ -159,14 +174,21 @@ fn fragment(setting: &Setting, spec: &RoutingSpec, deployment: Option<&MEANetDep
     let mut routing = Map::new();
     routing.insert("score".to_owned(), json!(setting.score.as_str()));
     routing.insert("offloadAbove".to_owned(), number(setting.threshold()));
-    match setting.extension_offload_above {
-        Some(above) => routing.insert("extensionOffloadAbove".to_owned(), number(above)),
-        // Only null takes a value away that someone has set.
-        None if spec.extension_offload_above.is_some() => {
-            routing.insert("extensionOffloadAbove".to_owned(), Value::Null)
-        }
-        None => None,
-    };
+    for (name, chosen, before) in [
+        ("extendAbove", setting.extend_above, spec.extend_above),
+        (
+            "extensionOffloadAbove",
+            setting.extension_offload_above,
+            spec.extension_offload_above,
+        ),
+    ] {
+        match chosen {
+            Some(above) => routing.insert(name.to_owned(), number(above)),
+            // Only null takes a value away that someone has set.
+            None if before.is_some() => routing.insert(name.to_owned(), Value::Null),
+            None => None,
+        };
+    }
     routing.insert(
         "extensionRule".to_owned(),
         json!(format!("{:?}", setting.extension_rule)),
@@ -214,6 +236,14 @@ impl Args {
             ),
             _ => String::new(),
         };
+        let extended = if chosen.setting.extend_above.is_some() && self.extend_above.is_none() {
+            format!(
+                "# extendAbove costs the edge by itself at most {} of the selection images\n",
+                self.extend_cost
+            )
+        } else {
+            String::new()
+        };
         let how = if self.common.deployment.is_some() {
             "# kubectl apply --server-side --field-manager=meanet-choose --force-conflicts -f THIS\n"
         } else {
@@ -222,7 +252,7 @@ impl Args {
         let yaml = serde_saphyr::to_string(&chosen.routing)?;
         let selection = line("selection", &chosen.selection);
         Ok(format!(
-            "{promise}{selection}{}{how}{yaml}",
+            "{promise}{extended}{selection}{}{how}{yaml}",
             line("other", &chosen.report)
         ))
     }

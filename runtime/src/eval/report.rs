@@ -139,6 +139,7 @@ fn lines(stored: &Stored, profile: &EnergyProfile, present: &Setting) -> Result<
     let edge = |rule| Setting {
         score: ScoreName::Entropy,
         offload_above: None,
+        extend_above: None,
         extension_offload_above: None,
         extension_rule: rule,
     };
@@ -169,8 +170,11 @@ fn lines(stored: &Stored, profile: &EnergyProfile, present: &Setting) -> Result<
     ] {
         lines.push(line(name, Some(edge(rule)), figures(&edge(rule))?));
     }
-    if outputs.has_cloud() {
+    // Without a cloud it is one of those above, unless it extends fewer images.
+    if outputs.has_cloud() || present.extend_above.is_some() {
         lines.push(line("present setting", Some(*present), figures(present)?));
+    }
+    if outputs.has_cloud() {
         let all = Tally::of(
             &present.judge(outputs, &stored.selection)?,
             f32::NEG_INFINITY,
@@ -203,7 +207,7 @@ fn ways_out(stored: &Stored, profile: &EnergyProfile) -> Vec<WayOut> {
 
 fn hardness(outputs: &Outputs, present: &Setting) -> Result<[[Hardness; 2]; 2], Box<dyn Error>> {
     let hard = outputs.check()?;
-    let judged = present.with(ScoreName::Entropy).judge(outputs, outputs)?;
+    let judged = present.judge(outputs, outputs)?;
     let mut table = [[Hardness::default(); 2]; 2];
     for ((label, logits), one) in outputs.labels.iter().zip(&outputs.main).zip(&judged) {
         let said = hard.contains(best(logits).0 as u32);

@@ -100,6 +100,8 @@ pub(crate) struct Setting {
     pub(crate) score: ScoreName,
     /// Absent: nothing is sent by the main exit's score.
     pub(crate) offload_above: Option<f32>,
+    /// Absent: the extension is asked about every input of a hard class.
+    pub(crate) extend_above: Option<f32>,
     pub(crate) extension_offload_above: Option<f32>,
     pub(crate) extension_rule: RuleName,
 }
@@ -114,6 +116,7 @@ impl From<&RoutingSpec> for Setting {
                 Score::Margin => ScoreName::Margin,
             },
             offload_above: Some(routing.offload_above),
+            extend_above: routing.extend_above,
             extension_offload_above: routing.extension_offload_above,
             extension_rule: match routing.rule {
                 ExtensionRule::Extension => RuleName::Extension,
@@ -124,7 +127,7 @@ impl From<&RoutingSpec> for Setting {
 }
 
 impl Setting {
-    /// Judges `outputs` by its score and rule. The learned score is fitted to `selection` first.
+    /// Judges `outputs` by its score and rule, with the extension asked where this says. The learned score is fitted to `selection` first.
     pub(crate) fn judge(
         &self,
         outputs: &Outputs,
@@ -138,18 +141,20 @@ impl Setting {
         } else {
             Ranking::Score(self.score.score())
         };
-        Ok(judge(outputs, ranking, self.score.score(), rule)?)
+        let judged = judge(outputs, ranking, self.score.score(), rule)?.into_iter();
+        Ok(judged.map(|one| one.extended_above(self.extend_above)).collect())
     }
 
     /// The same with another score; thresholds of the old one do not count for it.
     pub(crate) fn with(&self, score: ScoreName) -> Self {
-        let offload_above = self.offload_above.filter(|_| score == self.score);
+        let of_main = |above: Option<f32>| above.filter(|_| score == self.score);
         let extension_offload_above = self
             .extension_offload_above
             .filter(|_| score.score() == self.score.score());
         Self {
             score,
-            offload_above,
+            offload_above: of_main(self.offload_above),
+            extend_above: of_main(self.extend_above),
             extension_offload_above,
             ..*self
         }

@@ -18,6 +18,12 @@ pub struct Args {
     /// Main score above which images would go to the cloud.
     #[arg(long, value_parser = threshold)]
     offload_above: Option<f32>,
+    /// Main score above which images of hard classes would be extended.
+    #[arg(long, conflicts_with = "extend_all", value_parser = threshold)]
+    extend_above: Option<f32>,
+    /// Extend all images of hard classes that stay at the edge.
+    #[arg(long)]
+    extend_all: bool,
     /// Extension's score above which images would go on to the cloud.
     #[arg(long, conflicts_with = "no_extension_offload", value_parser = threshold)]
     extension_offload_above: Option<f32>,
@@ -83,6 +89,11 @@ impl Args {
         let lost = |before: Option<f32>, after: Option<f32>| before.is_some() && after.is_none();
         let missing = if self.offload_above.is_none() && lost(present.offload_above, carried.offload_above) {
             Some("--offload-above")
+        } else if self.extend_above.is_none()
+            && !self.extend_all
+            && lost(present.extend_above, carried.extend_above)
+        {
+            Some("--extend-above or --extend-all")
         } else if self.extension_offload_above.is_none()
             && !self.no_extension_offload
             && lost(present.extension_offload_above, carried.extension_offload_above)
@@ -98,13 +109,15 @@ impl Args {
                 score.as_str()
             ));
         }
-        let kept = carried
+        let extend_above = carried.extend_above.filter(|_| !self.extend_all);
+        let extension_offload_above = carried
             .extension_offload_above
             .filter(|_| !self.no_extension_offload);
         Ok(Setting {
             score,
             offload_above: self.offload_above.or(present.offload_above),
-            extension_offload_above: self.extension_offload_above.or(kept),
+            extend_above: self.extend_above.or(extend_above),
+            extension_offload_above: self.extension_offload_above.or(extension_offload_above),
             extension_rule: self.extension_rule.unwrap_or(present.extension_rule),
         })
     }
@@ -118,30 +131,10 @@ fn table(comparison: &Comparison) -> String {
         "proposed".to_owned(),
         "difference".to_owned(),
     ]];
-    let above = |value: Option<f32>| value.map_or_else(|| "never".to_owned(), |t| t.to_string());
-    let (old, new) = (&comparison.present.setting, &comparison.proposed.setting);
-    let mut text =
-        |name: &str, old: String, new: String| rows.push([name.to_owned(), old, new, String::new()]);
-    text(
-        "score",
-        old.score.as_str().to_owned(),
-        new.score.as_str().to_owned(),
-    );
-    text(
-        "offload above",
-        above(old.offload_above),
-        above(new.offload_above),
-    );
-    text(
-        "extension offload above",
-        above(old.extension_offload_above),
-        above(new.extension_offload_above),
-    );
-    text(
-        "extension rule",
-        format!("{:?}", old.extension_rule),
-        format!("{:?}", new.extension_rule),
-    );
+    rows.extend(routings(
+        &comparison.present.setting,
+        &comparison.proposed.setting,
+    ));
     let mut number = |name: String, unit: &str, scale: f64, old: f64, new: f64| {
         let show = |value: f64| format!("{:.2} {unit}", value * scale);
         rows.push([name, show(old), show(new), format!("{:+.2}", (new - old) * scale)]);
@@ -213,6 +206,22 @@ fn table(comparison: &Comparison) -> String {
     )
 }
 
+/// The rows of the table that say what is compared.
+fn routings(old: &Setting, new: &Setting) -> [[String; 4]; 5] {
+    let row =
+        |name: &str, of: &dyn Fn(&Setting) -> String| [name.to_owned(), of(old), of(new), String::new()];
+    let above = |value: Option<f32>, absent: &str| value.map_or_else(|| absent.to_owned(), |t| t.to_string());
+    [
+        row("score", &|s| s.score.as_str().to_owned()),
+        row("offload above", &|s| above(s.offload_above, "never")),
+        row("extend above", &|s| above(s.extend_above, "all hard")),
+        row("extension offload above", &|s| {
+            above(s.extension_offload_above, "never")
+        }),
+        row("extension rule", &|s| format!("{:?}", s.extension_rule)),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,6 +237,7 @@ mod tests {
         let present = Setting {
             score: ScoreName::Entropy,
             offload_above: Some(0.9),
+            extend_above: Some(0.1),
             extension_offload_above: Some(0.5),
             extension_rule: RuleName::Extension,
         };
@@ -244,13 +254,25 @@ mod tests {
             (changed.offload_above, changed.extension_offload_above),
             (Some(1.5), Some(0.5))
         );
+        assert_eq!(changed.extend_above, Some(0.1));
         assert_eq!(
             proposed(&["--no-extension-offload"])
                 .unwrap()
                 .extension_offload_above,
             None
         );
-        let changed = proposed(&["--score", "learned", "--offload-above", "0.4"]).unwrap();
+        let extended = |flags: &[&str]| proposed(flags).unwrap().extend_above;
+        assert_eq!(extended(&["--extend-above", "0.3"]), Some(0.3));
+        assert_eq!(extended(&["--extend-all"]), None);
+        let changed = proposed(&[
+            "--score",
+            "learned",
+            "--offload-above",
+            "0.4",
+            "--extend-above",
+            "0.2",
+        ])
+        .unwrap();
         assert_eq!(
             (changed.offload_above, changed.extension_offload_above),
             (Some(0.4), Some(0.5))
@@ -265,18 +287,26 @@ mod tests {
                 .contains("--offload-above")
         );
         let error = proposed(&["--score", "margin", "--offload-above", "0.4"]).unwrap_err();
+        assert!(error.contains("--extend-all"), "{error}");
+        let flags = ["--score", "margin", "--offload-above", "0.4", "--extend-all"];
+        let error = proposed(&flags).unwrap_err();
         assert!(error.contains("--no-extension-offload"), "{error}");
         let changed = proposed(&[
             "--score",
             "margin",
             "--offload-above",
             "0.4",
+            "--extend-all",
             "--no-extension-offload",
         ])
         .unwrap();
         assert_eq!(
-            (changed.score, changed.extension_offload_above),
-            (ScoreName::Margin, None)
+            (
+                changed.score,
+                changed.extend_above,
+                changed.extension_offload_above
+            ),
+            (ScoreName::Margin, None, None)
         );
     }
 }

@@ -240,6 +240,7 @@ fn learned(selection: &Outputs, report: &Outputs) -> Result<(Vec<Judged>, Vec<Ju
     let setting = Setting {
         score: ScoreName::Learned,
         offload_above: None,
+        extend_above: None,
         extension_offload_above: None,
         extension_rule: RuleName::Extension,
     };

@@ -113,6 +113,12 @@ async fn the_edge_answers_without_its_cloud() {
             assert!(took < bound, "{what}: {took:?}, more than {bound:?}");
         }
 
+        let mut sparing = model.revision(0.0);
+        sparing.routing.extend_above = Some(20.0);
+        edge.service.bring("sparing", &sparing).await.unwrap();
+        let answer = said(&edge.infer(&body).await.json().await.unwrap());
+        assert!(answer.degraded && answer.exit == "main", "{what}: {answer:?}");
+
         let mut fails = model.revision(0.0);
         fails.routing.when_cloud_unavailable = meanet_crds::deployment::WhenCloudUnavailable::Fail;
         edge.service.bring("fails", &fails).await.unwrap();

@@ -27,6 +27,9 @@ fn revisions(model: &Model) -> Vec<(String, MEANetRevisionSpec)> {
             all.push((format!("{name}-{offload_above}"), spec));
         }
     }
+    let (_, mut sparing) = all[2].clone();
+    sparing.routing.extend_above = Some(10.0);
+    all.push(("sparing-10".to_owned(), sparing));
     let (_, mut rounded) = all[2].clone();
     rounded.model.precision = Precision::Int8;
     all.push(("int8-10".to_owned(), rounded));
@@ -75,6 +78,11 @@ async fn no_answer_mixes_two_revisions() {
             let answer = said(&edge.infer(&infer_json(&image(seed))).await.json().await.unwrap());
             let above = answer.score > spec.routing.offload_above;
             assert_eq!(above, answer.exit == "cloud", "{answer:?}");
+            let extend_above = spec.routing.extend_above;
+            assert!(
+                answer.exit != "extension" || extend_above.is_none_or(|t| answer.score > t),
+                "{answer:?}"
+            );
             expected.insert((name.clone(), seed), answer);
         }
     }
@@ -85,7 +93,7 @@ async fn no_answer_mixes_two_revisions() {
         })
     };
     assert!(
-        differ("own-10", "stubborn-10") && differ("own-0.5", "own-10"),
+        differ("own-10", "stubborn-10") && differ("own-0.5", "own-10") && differ("own-10", "sparing-10"),
         "nothing to mix up"
     );
     let score = |name: &str, seed: u32| expected[&(name.to_owned(), seed)].score;

@@ -122,8 +122,9 @@ impl History {
     pub fn derived(&mut self, base: &MEANetRevision, routing: &Routing, precision: Precision) -> String {
         let spec = &base.spec;
         let same_precision = spec.model.precision == precision;
-        // Accuracy at the edge depends on whose answer counts, and not on when inputs are offloaded.
+        // Accuracy at the edge depends on when the extension is asked and whose answer counts, and not on when inputs are offloaded.
         let same_answers = same_precision
+            && spec.routing.extend_above == routing.extend_above
             && spec.routing.extension_rule == routing.extension_rule
             && spec.routing.score == routing.score;
         self.ensure(Draft {

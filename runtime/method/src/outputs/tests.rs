@@ -57,6 +57,20 @@ fn the_extension_can_pass_an_image_on() {
 }
 
 #[test]
+fn what_the_main_exit_is_sure_of_is_not_extended() {
+    // Image 2, whose score is 0.002, is spoiled by the extension; image 1 with 0.08 is mended by it.
+    let routing = Routing {
+        extend_above: Some(0.01),
+        ..by_entropy(None, ExtensionRule::Extension)
+    };
+    let tally = outputs().tally(&routing).unwrap();
+    assert_eq!(
+        (tally.exit(Exit::Main).images, tally.extended, tally.right()),
+        (3, 1, 3)
+    );
+}
+
+#[test]
 fn what_does_not_fit_together_is_named() {
     let error = |change: fn(&mut Outputs)| {
         let mut outputs = outputs();

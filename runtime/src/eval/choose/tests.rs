@@ -22,6 +22,7 @@ fn one_goal_is_wanted_and_only_one() {
     assert!(args(&[]).is_err());
     assert!(args(&["--offload-budget", "0.2", "--max-risk", "0.1"]).is_err());
     assert!(args(&["--max-risk", "0.1", "--two-stage"]).is_err());
+    assert!(args(&["--max-risk", "0.1", "--extend-cost", "0.1"]).is_err());
 }
 
 #[test]
@@ -36,17 +37,54 @@ fn the_routing_is_one_that_the_api_takes_and_the_edge_reads_alike() {
 
 #[test]
 fn a_value_someone_has_set_is_taken_away() {
-    let (setting, _) = setting(&["--offload-budget", "0.2"]).unwrap();
+    let (setting, _) = setting(&["--max-risk", "0.2", "--risk", "missed"]).unwrap();
     let before = RoutingSpec {
+        extend_above: Some(0.1),
         extension_offload_above: Some(0.5),
         ..RoutingSpec::default()
     };
-    assert_eq!(
-        fragment(&setting, &before, None)["spec"]["routing"].get("extensionOffloadAbove"),
-        Some(&Value::Null)
+    let (with, without) = (
+        fragment(&setting, &before, None),
+        fragment(&setting, &RoutingSpec::default(), None),
     );
-    let without = fragment(&setting, &RoutingSpec::default(), None);
-    assert_eq!(without["spec"]["routing"].get("extensionOffloadAbove"), None);
+    for name in ["extendAbove", "extensionOffloadAbove"] {
+        assert_eq!(with["spec"]["routing"].get(name), Some(&Value::Null));
+        assert_eq!(without["spec"]["routing"].get(name), None);
+    }
+}
+
+#[test]
+fn the_extension_is_asked_as_little_as_the_bound_allows() {
+    // One hard class is taken for the other where the main exit is not quite sure, and the extension mends that.
+    let mut stored = stored();
+    let images = &mut stored.selection;
+    for (row, label) in images.main.iter_mut().zip(&images.labels) {
+        if *label == 3 && row[3] > 1.0 && row[3] < 3.0 {
+            row.swap(1, 3);
+            row.swap(0, 3);
+        }
+    }
+    let chosen = |flags: &[&str]| {
+        let args = args(&[&["--offload-budget", "0.2"], flags].concat()).unwrap();
+        pick(&args, &stored, &Setting::from(&RoutingSpec::default())).unwrap()
+    };
+    // The edge by itself, on the images that the threshold was chosen by.
+    let right = |setting: &Setting| {
+        let alone = Setting {
+            offload_above: None,
+            ..*setting
+        };
+        let images = &stored.selection;
+        alone.tally(&alone.judge(images, images).unwrap()).right()
+    };
+    let (all, asked_about_all) = chosen(&["--extend-above", "0"]);
+    let (chosen_by_default, asked) = chosen(&[]);
+    let (dearest, _) = chosen(&["--extend-cost", "0.03"]);
+    assert!(asked.extended > 0 && asked.extended < asked_about_all.extended);
+    // Of 200 images, a thousandth is none, and 3 in 100 are 6.
+    assert_eq!(right(&chosen_by_default), right(&all));
+    assert!(dearest.extend_above > chosen_by_default.extend_above);
+    assert!((1..=6).contains(&(right(&all) - right(&dearest))));
 }
 
 #[test]

@@ -57,6 +57,14 @@ fn without_a_cloud_there_is_still_a_report() {
         (3, 2, 2)
     );
     assert!(page(&report).contains("</html>"));
+    let sparing = RoutingSpec {
+        extend_above: Some(0.7),
+        ..RoutingSpec::default()
+    };
+    let report = build(&alone, EnergyProfile::default(), &sparing).unwrap();
+    let extended: Vec<f64> = report.lines.iter().map(|line| line.figures.extended).collect();
+    assert_eq!(report.lines[3].name, "present setting");
+    assert!(extended[3] < extended[1], "{extended:?}");
 }
 
 #[test]

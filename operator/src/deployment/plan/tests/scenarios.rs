@@ -94,6 +94,22 @@ fn routing_reaches_every_node_at_once_and_back_again_makes_nothing_new() {
 }
 
 #[test]
+fn accuracy_at_the_edge_goes_on_with_offloading_and_not_with_extending() {
+    let mut world = World::running(&["a"]);
+    world.retrained('b', 0.1);
+    world.settle();
+    for (routing, known) in [
+        (json!({"offloadAbove": 2.0}), true),
+        (json!({"extendAbove": 0.2}), false),
+    ] {
+        world.patch(&json!({"routing": routing}));
+        let plan = world.step();
+        assert_eq!(plan.drafts[0].spec.evaluation.is_some(), known, "{routing}");
+        world.settle();
+    }
+}
+
+#[test]
 fn another_precision_goes_node_by_node_on_the_same_weights_and_back() {
     let mut world = World::running(&["a", "b"]);
     let first = world.wants("a");
