@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use meanet_data::Shuffle;
+use meanet_method::choose::{EXTEND_COST, extend_above};
 use meanet_method::{
     Costs, Difference, EnergyProfile, ExtensionRule, Judged, Outputs, Proportion, Ranking, Score, judge,
 };
@@ -38,6 +39,17 @@ pub(super) fn ablation(
             report,
             ExtensionRule::Extension,
         )?,
+        local(&sparing(
+            &unshifted.stored.selection,
+            edge(report, ExtensionRule::Extension)?,
+        )?)
+        .line(
+            "edge, extension not asked what the main exit is sure of",
+            Some(&alone),
+            profile,
+            &costs,
+        )
+        .noted("`extendAbove`, chosen on held-out images at a cost of at most 0.1 points"),
         line(
             "edge, the more confident exit answers",
             report,
@@ -123,6 +135,12 @@ pub(super) fn edge(outputs: &Outputs, rule: ExtensionRule) -> Result<Vec<Judged>
         Score::Entropy,
         rule,
     )?)
+}
+
+/// `judged` with the extension asked as little as costs next to nothing on the held-out images.
+pub(super) fn sparing(selection: &Outputs, judged: Vec<Judged>) -> Result<Vec<Judged>, Box<dyn Error>> {
+    let above = extend_above(&edge(selection, ExtensionRule::Extension)?, EXTEND_COST)?;
+    Ok(judged.into_iter().map(|one| one.extended_above(above)).collect())
 }
 
 /// Nothing sent.

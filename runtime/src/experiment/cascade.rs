@@ -10,7 +10,7 @@ use meanet_method::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::ablation::{edge, local};
+use super::ablation::{edge, local, sparing};
 use super::line::{Line, Routed};
 use super::unshifted::Unshifted;
 use crate::eval::setting::{RuleName, ScoreName, Setting};
@@ -116,7 +116,10 @@ impl Way {
 
 /// All ways to answer.
 struct Ways<'a> {
+    /// The extension is not asked about what the main exit is sure of.
     meanet: Way,
+    /// The extension is asked about every hard class.
+    every: Way,
     plain: Way,
     others: Vec<Way>,
     /// Held-out images, judged by entropy: thresholds of the model are chosen on these.
@@ -157,7 +160,8 @@ pub(super) fn cascade(
         Ok(Way::new(&name, by_entropy(&outputs)?, costs))
     };
     let ways = Ways {
-        meanet: Way::new("MEANet", by_entropy(report)?, costs),
+        meanet: Way::new("MEANet", sparing(selection, by_entropy(report)?)?, costs),
+        every: Way::new("MEANet, every hard class extended", by_entropy(report)?, costs),
         plain: Way::new("plain cascade", by_entropy(&without)?, costs),
         others: peers.iter().map(other).collect::<Result<_, _>>()?,
         chosen_by: by_entropy(selection)?,
@@ -181,6 +185,7 @@ impl Ways<'_> {
     fn budget(&self, at_most: f64) -> Result<Budget, Box<dyn Error>> {
         let Self {
             meanet,
+            every,
             plain,
             profile,
             costs,
@@ -198,16 +203,21 @@ impl Ways<'_> {
         let same_joules = plain.matched(|tally| profile.spent(tally, costs).joules, joules);
         let against = same_bytes.answers();
         let line = |routed: &Routed<'_>, name: &str| routed.line(name, Some(&against), profile, costs);
+        let all = Routed {
+            judged: &every.judged,
+            ..routed
+        };
         let two = choose_both(&self.chosen_by, goal)?;
         let two = Routed {
             offload_above: two.offload_above,
             extension_offload_above: two.extension_offload_above,
-            ..routed
+            ..all
         };
         let mut lines = vec![
             same_bytes.line("plain cascade, equal bytes", None, profile, costs),
             line(&same_joules, "plain cascade, equal joules"),
             line(&routed, "MEANet"),
+            line(&all, &every.name),
             line(&two, "MEANet, two-stage"),
         ];
         if let Some((fitted, judged)) = &self.learned {
