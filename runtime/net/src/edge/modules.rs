@@ -1,6 +1,6 @@
 //! From blobs to burn modules, which say what the blocks compute.
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Int, Tensor};
 use meanet_engine::Ranges;
 use snafu::{OptionExt, ensure};
 
@@ -125,11 +125,19 @@ impl Modules {
         let logits = self.main.logits(features.clone());
         let again = self.adaptive.forward(images);
         let extended = self.extension.forward(features.clone(), again.clone());
+        let part = probes.expect("extension block", (graph.extension, 0), extended.clone())?;
+        let part = if self.adds_to_main {
+            let outputs: Vec<i32> = self.outputs.iter().map(|&class| class as i32).collect();
+            let outputs = Tensor::<1, Int>::from_ints(outputs.as_slice(), &Device::flex());
+            part.part_of(logits.clone().select(1, outputs) + extended)?
+        } else {
+            part
+        };
         let expectations = [
             probes.expect("main block", (graph.main, FEATURES), features)?,
             probes.expect("main block", (graph.main, LOGITS), logits)?,
             probes.expect("adaptive block", (graph.adaptive, FEATURES), again)?,
-            probes.expect("extension block", (graph.extension, 0), extended)?,
+            part,
         ];
         Ok(match precision {
             Precision::Float32 => Runner::new(&graph.graph, compute, &expectations)?,

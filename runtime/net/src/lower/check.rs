@@ -13,7 +13,7 @@ use crate::lower::{CoarseSnafu, CompileSnafu, DiffersSnafu, LowerError, NotFinit
 /// How far a plan may be off, by the largest number of a block's answers. Winograd's convolution rounds to about 1e-5 of it in a
 /// `ResNet` of 110 layers; a wrong weight is off by far more.
 pub const TOLERANCE: f32 = 1e-3;
-/// How far an 8-bit plan may be off: root mean square of the differences, by that of a block's answers. The images compared on are not
+/// How far an 8-bit plan may be off: root mean square of the differences, by that of the answers that a block gives or adds to. The images compared on are not
 /// like those that ranges were taken on, which costs most of this; a wrong weight, kernel or range is off by about all of it.
 pub const TOLERANCE_INT8: f32 = 0.4;
 /// Answers smaller than this are compared as if they were this large.
@@ -75,6 +75,7 @@ impl Probes {
             segment,
             output,
             values: values("answers of a block", tensor)?,
+            answers: None,
         })
     }
 }
@@ -87,9 +88,18 @@ pub(crate) struct Expectation<'a> {
     output: usize,
     /// Row-major, `[n, …]`.
     values: Vec<f32>,
+    /// The answers that these are a part of, where they are none by themselves.
+    answers: Option<Vec<f32>>,
 }
 
 impl Expectation<'_> {
+    /// What is expected is a part of `answers`, such as what an extension adds to the main block's: an 8-bit plan is judged by how far it
+    /// has these off.
+    pub(crate) fn part_of<const D: usize>(self, answers: Tensor<D>) -> Result<Self, LowerError> {
+        let answers = Some(values("answers of a block", answers)?);
+        Ok(Self { answers, ..self })
+    }
+
     /// Runs the segment, whose needs must have been run on the probes, and compares.
     pub(crate) fn check(&self, session: &mut Session) -> Result<(), PlanError> {
         let (found, block) = (self.run(session)?, self.block);
@@ -123,7 +133,8 @@ impl Expectation<'_> {
     pub(crate) fn check_int8(&self, session: &mut Session) -> Result<(), PlanError> {
         let (found, block) = (self.run(session)?, self.block);
         let differences: f32 = found.iter().zip(&self.values).map(|(f, e)| (f - e).powi(2)).sum();
-        let answers: f32 = self.values.iter().map(|e| e.powi(2)).sum();
+        let answers = self.answers.as_ref().unwrap_or(&self.values);
+        let answers: f32 = answers.iter().map(|e| e.powi(2)).sum();
         let difference = (differences / answers.max(LEAST * LEAST)).sqrt();
         debug!(block, difference, "8-bit plan against the network");
         // Written so that a number that is none is too large.
@@ -162,7 +173,7 @@ impl Expectation<'_> {
 
 #[cfg(test)]
 mod tests {
-    use meanet_engine::{Observer, Op, Options, Ranges};
+    use meanet_engine::{Observer, Op, Options, Plan, Ranges};
 
     use super::*;
     use crate::extend::{Adaptive, Extension};
@@ -252,6 +263,36 @@ mod tests {
             error.contains("main block is off by") && error.contains("Int8"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn an_8_bit_part_is_judged_by_what_it_is_a_part_of() {
+        let device = Device::flex();
+        device.seed(3);
+        let network = Network::new("ResNet20".parse().unwrap(), 10, &device);
+        let CloudGraph {
+            graph,
+            network: segment,
+        } = CloudGraph::new(&INPUT, &network).unwrap();
+        let probes = Probes::new(&INPUT);
+        let logits = network.logits(network.features(probes.tensor(&INPUT, &device)));
+        let plan = Plan::compile(
+            &graph,
+            &Options {
+                max_batch: PROBES,
+                ..Options::default()
+            },
+        )
+        .unwrap();
+        // Half as large as the plan says, so that it is off by as much as all of it.
+        let half = || {
+            probes
+                .expect("extension block", (segment, LOGITS), logits.clone() / 2.0)
+                .unwrap()
+        };
+        assert!(half().check_int8(&mut plan.session().unwrap()).is_err());
+        let part = half().part_of(logits.clone() * 3.0).unwrap();
+        part.check_int8(&mut plan.session().unwrap()).unwrap();
     }
 
     #[test]
