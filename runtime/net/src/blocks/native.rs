@@ -262,6 +262,7 @@ mod tests {
     use super::*;
     use crate::blocks::activate;
     use crate::layout::Conv;
+    use crate::train::Backend;
     use crate::weights::tensors_of;
 
     fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
@@ -279,12 +280,7 @@ mod tests {
     /// Result, gradients by input, weight, gamma, beta and way, and the running statistics, of two steps: of the operation here
     /// or of burn's.
     fn found(plan: &Conv, joined: bool, native: bool) -> Vec<(&'static str, Vec<f32>)> {
-        let device = if tch::Cuda::is_available() {
-            Device::libtorch_cuda(0)
-        } else {
-            Device::libtorch()
-        };
-        let device = device.autodiff();
+        let device = Backend::Torch.processor().unwrap().device().autodiff();
         let numbers =
             |count: usize, by: f32| -> Vec<f32> { (0..count).map(|i| (i as f32 * by).sin()).collect() };
         let [inputs, out] = plan.channels;

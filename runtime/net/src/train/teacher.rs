@@ -13,6 +13,7 @@ use crate::lower::{Compute, Whole};
 use crate::network::Network;
 use crate::pytorch::StateDict;
 use crate::train::backend::Processor;
+use crate::train::descent::{Batch, Pupil};
 use crate::train::run::{DataSnafu, TrainError, WeightsSnafu};
 use crate::weights::{WeightsError, apply, decode, digest, read_card};
 
@@ -103,9 +104,9 @@ impl Teacher {
             }
             Mind::Device(network, device) => {
                 let size = [self.input.height, self.input.width];
-                let logits =
-                    network.logits(network.features(self.input.tensor(values.to_vec(), size, device)));
-                let logits: Vec<f32> = logits.into_data().iter::<f32>().collect();
+                let batch = Batch::of_images(values.to_vec(), size);
+                let logits = network.answer(batch, &self.input, device).into_data();
+                let logits: Vec<f32> = logits.iter::<f32>().collect();
                 Ok(logits.chunks_exact(self.classes).map(<[f32]>::to_vec).collect())
             }
         }
