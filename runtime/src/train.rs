@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use meanet_data::{Source, Training, split};
+use meanet_data::{Augmentation, Source, Training, split};
 use meanet_net::train::{Backend, Classifier, Distillation, Processor, Teacher};
 use meanet_net::{Block, InputSpec};
 use tracing::{info, warn};
@@ -82,6 +82,31 @@ impl TeacherArgs {
             share: self.teacher_share,
             views,
         })
+    }
+}
+
+/// What is changed at random in the images, besides crop and flip.
+#[derive(Debug, Args)]
+struct AugmentationArgs {
+    /// Side of the square that is blanked in each image; 0 for none.
+    #[arg(long, default_value_t = 0)]
+    cutout: usize,
+    /// Brightness, contrast and saturation change by up to this share.
+    #[arg(long, default_value_t = 0.0)]
+    colour: f32,
+    /// Largest standard deviation of noise added, in 0..255.
+    #[arg(long, default_value_t = 0.0)]
+    noise: f32,
+}
+
+impl AugmentationArgs {
+    fn augmentation(&self) -> Augmentation {
+        Augmentation {
+            cutout: self.cutout,
+            colour: self.colour,
+            noise: self.noise,
+            ..Augmentation::default()
+        }
     }
 }
 

@@ -111,9 +111,9 @@ def aims(found: Mapping) -> str:
         add("cloud batching at 32 clients against batch 1", "≥ 1.5", shown(ratio), ratio["median"] >= 1.5)
     if figure := found.get("overload"):
         add(f"overload at {figure['times']} times capacity: goodput", "≥ 90 % of capacity", f"{figure['goodput']['median']:.0%}", figure["goodput"]["median"] >= 0.9)
-        add("overload: refused within", "5 ms", f"p50 {shown(figure['refused_p50_ms'])} ms, p99 {shown(figure['refused_p99_ms'])} ms", figure["refused_p99_ms"]["median"] <= 5)
+        add("overload: refused within", "5 ms", f"p50 {shown(figure['refused_p50_ms'])} ms, p95 {shown(figure['refused_p95_ms'])} ms, p99 {shown(figure['refused_p99_ms'])} ms", figure["refused_p99_ms"]["median"] <= 5)
         most = figure["most_mib"]["median"] / figure["before_mib"]["median"]
-        add("overload: memory at most, of that before", "flat (within 10 %)", f"{most:.2f} times", most <= 1.1)
+        add("overload: memory at most, of that at capacity", "flat (within 10 %)", f"{most:.2f} times", most <= 1.1)
     return table(["", "Aim", "Found", "Reached"], rows)
 
 
@@ -243,8 +243,8 @@ def overload(found: Mapping, plots: pathlib.Path) -> str:
     return f"""## Overload
 
 {found['times']} times as many requests as the cloud tier can answer ({shown(found['capacity'])} a second), sent at a rate that waits for nothing: goodput {shown(found['goodput'])} of capacity,
-answers p50 {shown(found['answered_p50_ms'])} ms and p99 {shown(found['answered_p99_ms'])} ms; {shown(found['refused_per_second'])} refusals a second, p50 {shown(found['refused_p50_ms'])} ms and
-p99 {shown(found['refused_p99_ms'])} ms; other failures {shown(found['failed'])}, unsent {shown(found['unsent'])}. Memory {shown(found['before_mib'])} MiB before, {shown(found['most_mib'])} MiB at most. The load
+answers p50 {shown(found['answered_p50_ms'])} ms and p99 {shown(found['answered_p99_ms'])} ms; {shown(found['refused_per_second'])} refusals a second, p50 {shown(found['refused_p50_ms'])} ms, p95
+{shown(found['refused_p95_ms'])} ms and p99 {shown(found['refused_p99_ms'])} ms; other failures {shown(found['failed'])}, unsent {shown(found['unsent'])}. Memory {shown(found['before_mib'])} MiB at capacity, {shown(found['most_mib'])} MiB at most. The load
 generator runs on the same cores, and takes its share of them."""
 
 

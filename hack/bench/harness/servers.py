@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -18,6 +19,8 @@ from dataclasses import dataclass
 from harness.setup import ROOT, Setup
 
 MODEL = ROOT / "runtime/models/cifar100"
+# What the image of the runtime sets.
+ENVIRONMENT = dict(re.findall(r"^ENV (\w+)=(.+)$", (ROOT / "hack/Dockerfile").read_text(), re.MULTILINE))
 # Longest wait for a first answer, in seconds.
 PATIENCE = 60
 
@@ -98,7 +101,7 @@ def cloud(setup: Setup, *options: object) -> contextlib.AbstractContextManager[S
     port = free_port()
     command = [setup.binary(), "cloud", "--deployment", "bench", "--store", store, "--listen", f"127.0.0.1:{port}"]
     command += ["--max-samples", 1000, "--weights", manifest()["weights"]["cloud"], *options]
-    return serve(command, port, "/v2/models/cloud/infer", setup.work / "cloud.log", {"MEANET_LOG": "warn"})
+    return serve(command, port, "/v2/models/cloud/infer", setup.work / "cloud.log", {**ENVIRONMENT, "MEANET_LOG": "warn"})
 
 
 def edge(
@@ -134,7 +137,7 @@ def edge(
     kubeconfig.write_text(json.dumps(config))
     command = [setup.binary(), "edge", "--deployment", "bench", "--namespace", "bench", "--node", "edge", "--cache-dir", cache]
     command += ["--store-url", "http://127.0.0.1:9", "--cloud-url", cloud_url, "--listen", f"127.0.0.1:{port}"]
-    env = {"KUBECONFIG": str(kubeconfig), "MEANET_LOG": "error,kube_client=off"}
+    env = {**ENVIRONMENT, "KUBECONFIG": str(kubeconfig), "MEANET_LOG": "error,kube_client=off"}
     return serve(command, port, "/v2/models/bench/infer", setup.work / "edge.log", env)
 
 

@@ -216,6 +216,13 @@ impl Learner {
 
     /// One step against the gradient of the loss by the output of the last batch, `[n, values]`.
     pub fn step(&mut self, gradient: &[f32], how: Descend) -> Result<(), EngineError> {
+        self.gather(gradient)?;
+        self.descend(how)
+    }
+
+    /// Adds what the gradient of the loss by the output of the last batch, `[n, values]`, makes of the gradients of all weights to
+    /// those of the next [`Learner::descend`].
+    pub fn gather(&mut self, gradient: &[f32]) -> Result<(), EngineError> {
         let expected = self.batch * self.values;
         ensure!(
             gradient.len() == expected,
@@ -226,7 +233,12 @@ impl Learner {
         );
         let place = self.gradient.context(CountsSnafu)?;
         self.program.write(place, gradient);
-        self.program.backward(&mut self.threads)?;
+        self.program.backward(&mut self.threads)
+    }
+
+    /// One step against all gradients that were gathered since the last one.
+    pub fn descend(&mut self, how: Descend) -> Result<(), EngineError> {
+        self.gradient.context(CountsSnafu)?;
         self.program.descend(&mut self.threads, how)
     }
 }

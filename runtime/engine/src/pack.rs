@@ -1,12 +1,14 @@
 //! Weights in the order in which kernels read them.
 
-use crate::kernel::{FREQUENCIES, Group};
+use crate::kernel::{FREQUENCIES, Group, Memory};
 use crate::lower::Weights;
 
-/// Collects the packed weights of a plan.
+/// Collects the packed weights of a plan. Layer by layer, so that putting them together never holds them twice.
 pub(crate) struct Packer {
     lanes: usize,
-    pub(crate) floats: Vec<f32>,
+    /// Where each part will lie, and the part.
+    parts: Vec<(usize, Vec<f32>)>,
+    floats: usize,
 }
 
 /// Blocks cut into groups of `most`; `size` is the floats of a block's weights.
@@ -24,20 +26,36 @@ impl Packer {
     pub(crate) fn new(lanes: usize) -> Self {
         Self {
             lanes,
-            floats: Vec::new(),
+            parts: Vec::new(),
+            floats: 0,
         }
     }
 
-    /// Room for `floats` zeros on a cache-line boundary; their offset.
-    fn room(&mut self, floats: usize) -> usize {
-        let start = self.floats.len().next_multiple_of(16);
-        self.floats.resize(start + floats, 0.0);
+    /// All that was packed, one behind the other.
+    pub(crate) fn finish(self) -> Memory {
+        let mut memory = Memory::zeroed(self.floats);
+        for (start, part) in self.parts {
+            memory.as_mut_slice()[start..][..part.len()].copy_from_slice(&part);
+        }
+        memory
+    }
+
+    /// Keeps `part` on a cache-line boundary; its offset.
+    fn keep(&mut self, part: Vec<f32>) -> usize {
+        let start = self.next();
+        self.floats = start + part.len();
+        self.parts.push((start, part));
         start
+    }
+
+    /// Where the next part will lie.
+    fn next(&self) -> usize {
+        self.floats.next_multiple_of(16)
     }
 
     /// A vector of `blocks` blocks of zeros.
     pub(crate) fn zeros(&mut self, blocks: usize) -> usize {
-        self.room(blocks * self.lanes)
+        self.keep(vec![0.0; blocks * self.lanes])
     }
 
     /// `[group][channel in][row][column]` in blocks of channels in, of `[block of the group][lane]`
@@ -46,23 +64,20 @@ impl Packer {
         let area = weights.kernel[0] * weights.kernel[1];
         let blocks = weights.out.div_ceil(lanes);
         let size = channels * area * lanes;
-        let start = self.room(blocks * size);
-        let groups = groups(blocks, most, start, size);
+        let groups = groups(blocks, most, self.next(), size);
+        let mut packed = Vec::with_capacity(blocks * size);
         for group in &groups {
-            let mut at = group.weights;
             for block in (0..channels).step_by(lanes) {
                 for tap in 0..area {
                     for channel in block..channels.min(block + lanes) {
-                        for out in group.first * lanes..(group.first + group.count) * lanes {
-                            if out < weights.out {
-                                self.floats[at] = weights.weight[(out * channels + channel) * area + tap];
-                            }
-                            at += 1;
-                        }
+                        let outs = group.first * lanes..(group.first + group.count) * lanes;
+                        let weight = |out| weights.weight[(out * channels + channel) * area + tap];
+                        packed.extend(outs.map(|out| if out < weights.out { weight(out) } else { 0.0 }));
                     }
                 }
             }
         }
+        self.keep(packed);
         groups
     }
 
@@ -77,28 +92,30 @@ impl Packer {
         let blocks = weights.out.div_ceil(lanes);
         let size = channels * lanes;
         let frequency = blocks * size;
-        let start = self.room(FREQUENCIES * frequency);
+        let start = self.next();
         let groups = groups(blocks, most, start, size);
+        let mut packed = vec![0.0; FREQUENCIES * frequency];
         for group in &groups {
             let row = group.count * lanes;
             for out in group.first * lanes..((group.first + group.count) * lanes).min(weights.out) {
                 for channel in 0..channels {
                     let filter = &weights.weight[(out * channels + channel) * 9..][..9];
-                    let at = group.weights + channel * row + out - group.first * lanes;
+                    let at = group.weights - start + channel * row + out - group.first * lanes;
                     for (index, value) in frequencies(filter).into_iter().enumerate() {
-                        self.floats[at + index * frequency] = value;
+                        packed[at + index * frequency] = value;
                     }
                 }
             }
         }
+        self.keep(packed);
         (groups, frequency)
     }
 
     /// `[block][lane]`, of which `values` are the first.
     pub(crate) fn lanes(&mut self, values: &[f32]) -> usize {
-        let start = self.room(values.len().next_multiple_of(self.lanes));
-        self.floats[start..start + values.len()].copy_from_slice(values);
-        start
+        let mut packed = vec![0.0; values.len().next_multiple_of(self.lanes)];
+        packed[..values.len()].copy_from_slice(values);
+        self.keep(packed)
     }
 
     /// As [`Packer::dense`], with slots of two channels: `words` are `[out, channels, area]`.
@@ -112,8 +129,8 @@ impl Packer {
         let out = words.len() / (channels * area);
         let (blocks, slots) = (out.div_ceil(lanes), channels.div_ceil(2));
         let size = slots * area * lanes;
-        let start = self.room(blocks * size);
-        let groups = groups(blocks, most, start, size);
+        let groups = groups(blocks, most, self.next(), size);
+        let mut packed = Vec::with_capacity(blocks * size);
         let word = |out: usize, channel: usize, tap: usize| {
             let there = channel < channels;
             let index = (out * channels + channel) * area + tap;
@@ -124,18 +141,18 @@ impl Packer {
             }
         };
         for group in &groups {
-            let mut at = group.weights;
             for block in (0..slots).step_by(lanes) {
                 for tap in 0..area {
                     for slot in block..slots.min(block + lanes) {
-                        for out in group.first * lanes..(group.first + group.count) * lanes {
-                            self.floats[at] = slot_of(word(out, 2 * slot, tap), word(out, 2 * slot + 1, tap));
-                            at += 1;
-                        }
+                        let outs = group.first * lanes..(group.first + group.count) * lanes;
+                        packed.extend(
+                            outs.map(|out| slot_of(word(out, 2 * slot, tap), word(out, 2 * slot + 1, tap))),
+                        );
                     }
                 }
             }
         }
+        self.keep(packed);
         groups
     }
 
@@ -161,12 +178,12 @@ impl Packer {
     pub(crate) fn depthwise(&mut self, weights: &Weights) -> usize {
         let lanes = self.lanes;
         let area = weights.kernel[0] * weights.kernel[1];
-        let start = self.room(weights.out.next_multiple_of(lanes) * area);
+        let mut packed = vec![0.0; weights.out.next_multiple_of(lanes) * area];
         for (index, value) in weights.weight.iter().enumerate() {
             let (channel, tap) = (index / area, index % area);
-            self.floats[start + (channel / lanes * area + tap) * lanes + channel % lanes] = *value;
+            packed[(channel / lanes * area + tap) * lanes + channel % lanes] = *value;
         }
-        start
+        self.keep(packed)
     }
 }
 

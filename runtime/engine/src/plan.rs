@@ -7,11 +7,11 @@ use crate::choice::{POINTWISE, merged_rows, suits_winograd, window};
 use crate::error::{BoundsSnafu, EngineError, MissingIsaSnafu};
 use crate::graph::Graph;
 use crate::kernel::{
-    Cuts, Depthwise, Direct, Fold, Grid, Group, Home, Kernels, Memory, Menu, Normalise, Place, Pool, Program,
+    Cuts, Depthwise, Direct, Fold, Grid, Group, Home, Kernels, Menu, Normalise, Place, Pool, Program,
     Scaling, Sizes, Task, Tiling, Walk, Winograd, WordDirect, WordWinograd, Work, best_group, floats, step,
 };
 use crate::layout::{keep_vectors, lay_out};
-use crate::lower::{Clamp, Kind, Lowered, Step, Weights, lower};
+use crate::lower::{Clamp, Kind, Lowered, Run, Step, Weights, lower};
 use crate::options::{Isa, Options};
 use crate::pack::Packer;
 use crate::quantise::quantise;
@@ -80,6 +80,7 @@ impl Plan {
         let share = options.max_batch.div_ceil(options.threads.get());
         let chunk = (CACHE / single.scratch.max(1)).clamp(1, MAX_CHUNK.min(share));
         let layout = lay_out(&lowered, kernels.lanes, chunk, options.max_batch);
+        let outline = Arc::new(outline(graph, &lowered));
         let mut builder = Builder {
             kernels,
             options,
@@ -90,11 +91,9 @@ impl Plan {
             packer: Packer::new(kernels.lanes),
             workspace: 0,
         };
-        let tasks = lowered
-            .runs
-            .iter()
-            .map(|run| run.steps.iter().map(|s| builder.task(s)).collect());
-        let tasks = tasks.collect();
+        // A step's weights go as soon as they are packed.
+        let pack = |run: Run| run.steps.into_iter().map(|s| builder.task(&s)).collect();
+        let tasks = lowered.runs.into_iter().map(pack).collect();
         let sizes = Sizes {
             chunk,
             scratch: layout.scratch,
@@ -102,9 +101,9 @@ impl Plan {
             kept: layout.kept,
             workspace: builder.workspace,
         };
-        let weights = Memory::from_slice(&builder.packer.floats);
+        let weights = builder.packer.finish();
         Ok(Self {
-            outline: Arc::new(outline(graph, &lowered)),
+            outline,
             program: Arc::new(Program::new(kernels, layout.places, tasks, weights, sizes)?),
             isa,
             threads: options.threads,

@@ -3,6 +3,7 @@
 mod adapt;
 mod average;
 mod backend;
+mod blend;
 mod cache;
 mod checkpoint;
 mod classifier;

@@ -235,6 +235,7 @@ fn extension_recipe(teacher: &Teacher) -> ExtensionRecipe {
             average: Some(0.9),
             ..Optimisation::default()
         },
+        ghost_batch: Some(8),
         distillation: Some(Distillation {
             teacher: teacher.digest().to_owned(),
             temperature: 4.0,

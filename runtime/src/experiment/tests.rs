@@ -100,6 +100,13 @@ fn a_plain_cascade_is_matched_in_bytes_and_in_joules() {
                 .any(|line| line.name.contains("from ResNet56"))
         );
     }
+    // Held-out and test images are the same here, so what is chosen comes as near as was asked.
+    let near = found.near_cloud.unwrap();
+    assert!(
+        near.accuracy.share >= found.cloud_only.accuracy.share - 0.0025,
+        "{near:?}"
+    );
+    assert!(near.offload < 1.0, "{near:?}");
     let mut alone = unshifted;
     alone.stored.selection.cloud.clear();
     alone.stored.report.cloud.clear();

@@ -3,11 +3,11 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-use meanet_data::{Augmentation, Training};
+use meanet_data::Training;
 use meanet_net::train::{Decay, Lessons, Optimisation, Recipe, Run, Stage, train_classifier};
 use meanet_net::{Backbone, InputSpec, Variant};
 
-use super::{DataArgs, TeacherArgs, draw_curves, network, read};
+use super::{AugmentationArgs, DataArgs, TeacherArgs, draw_curves, network, read};
 
 /// See the help of each argument.
 #[derive(Debug, clap::Args)]
@@ -55,15 +55,8 @@ pub struct Args {
     /// Decay a step of the moving average of the weights; 0 gives the last weights.
     #[arg(long, default_value_t = 0.998)]
     average: f64,
-    /// Side of the square that is blanked in each image; 0 for none.
-    #[arg(long, default_value_t = 0)]
-    cutout: usize,
-    /// Brightness, contrast and saturation change by up to this share.
-    #[arg(long, default_value_t = 0.0)]
-    colour: f32,
-    /// Largest standard deviation of noise added, in 0..255.
-    #[arg(long, default_value_t = 0.0)]
-    noise: f32,
+    #[command(flatten)]
+    augmentation: AugmentationArgs,
 }
 
 fn stage(text: &str) -> Result<Stage, String> {
@@ -112,12 +105,7 @@ pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
             label_smoothing: args.label_smoothing,
             average: (args.average > 0.0).then_some(args.average),
         },
-        augmentation: Augmentation {
-            cutout: args.cutout,
-            colour: args.colour,
-            noise: args.noise,
-            ..Augmentation::default()
-        },
+        augmentation: args.augmentation.augmentation(),
         distillation: args.teacher.distillation(teacher.as_ref(), args.teacher_views),
         variant: args.variant,
         seed: args.data.seed,

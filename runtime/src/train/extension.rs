@@ -13,7 +13,7 @@ use meanet_net::{Block, EdgeBlobs, EdgeNetwork, Fusion};
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
-use super::{DataArgs, TeacherArgs, draw_curves, read};
+use super::{AugmentationArgs, DataArgs, TeacherArgs, draw_curves, read};
 
 /// See the help of each argument.
 #[derive(Debug, clap::Args)]
@@ -40,11 +40,17 @@ pub struct Args {
     epochs: usize,
     #[arg(long, default_value_t = 128)]
     batch_size: usize,
+    /// Images of a step that go through the blocks together, which bounds the memory of a step; 0, or a number that does not divide
+    /// the batch size: all of them.
+    #[arg(long, default_value_t = 16)]
+    ghost_batch: usize,
     #[arg(long, default_value_t = 0.1)]
     learning_rate: f64,
     /// Versions of each image to keep main features of.
     #[arg(long, default_value_t = 2)]
     views: usize,
+    #[command(flatten)]
+    augmentation: AugmentationArgs,
     #[command(flatten)]
     teacher: TeacherArgs,
     /// Decay a step of the moving average of the weights; 0 gives the last weights.
@@ -90,7 +96,9 @@ pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
             average: (args.average > 0.0).then_some(args.average),
             ..Optimisation::default()
         },
+        ghost_batch: (args.ghost_batch > 0).then_some(args.ghost_batch),
         views: args.views,
+        augmentation: args.augmentation.augmentation(),
         distillation: args.teacher.distillation(teacher.as_ref(), None),
         adds_to_main: !args.paper,
         fusion: args.fusion,

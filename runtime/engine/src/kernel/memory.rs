@@ -16,14 +16,6 @@ impl Memory {
         }
     }
 
-    pub(crate) fn from_slice(values: &[f32]) -> Self {
-        let mut memory = Self::zeroed(values.len());
-        for (line, values) in memory.lines.iter_mut().zip(values.chunks(16)) {
-            line.0[..values.len()].copy_from_slice(values);
-        }
-        memory
-    }
-
     /// Floats.
     pub(crate) fn len(&self) -> usize {
         self.lines.len() * 16

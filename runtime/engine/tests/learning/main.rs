@@ -197,6 +197,41 @@ fn the_number_of_threads_changes_no_bit() {
 }
 
 #[test]
+fn a_step_takes_all_gradients_that_were_gathered() {
+    let how = Descend { rate: 0.1, ..PLAIN };
+    for network in all() {
+        let moved = |times: usize| {
+            let mut learner = learner(&network, false, &options(Isa::best(), 2, true));
+            let node = learner.nodes().next().unwrap();
+            let weights = |learner: &Learner| trained(&learner.get(node, Numbers::Weights).unwrap());
+            let start = weights(&learner);
+            for _ in 0..times {
+                let logits = forward(&mut learner, &network);
+                learner.gather(&gradient(&logits)).unwrap();
+            }
+            learner.descend(how).unwrap();
+            let now = weights(&learner);
+            // Nothing is left of them for the next step.
+            learner.descend(how).unwrap();
+            assert_eq!(now, weights(&learner), "{}", network.name);
+            start
+                .iter()
+                .zip(now)
+                .map(|(start, now)| now - start)
+                .collect::<Vec<f32>>()
+        };
+        let longest = moved(1).iter().fold(0.0_f32, |longest, by| longest.max(by.abs()));
+        for (once, thrice) in moved(1).iter().zip(moved(3)) {
+            assert!(
+                (3.0 * once - thrice).abs() < 1e-3 * longest + 1e-6,
+                "{}",
+                network.name
+            );
+        }
+    }
+}
+
+#[test]
 fn steps_are_nesterovs_with_decay_and_average() {
     let network = &all()[0];
     let how = Descend {

@@ -110,7 +110,7 @@ impl<M: Pupil> Descent<M> {
         })
     }
 
-    /// What the module says of a batch in training, `[n, outputs]`, with gradients for [`Descent::step`].
+    /// What the module says of a batch in training, `[n, outputs]`, with gradients for [`Descent::gather`].
     pub(super) fn logits(&mut self, batch: Batch) -> Result<Tensor<2>, TrainError> {
         match &mut self.way {
             Way::Device(way) => Ok(way
@@ -130,14 +130,25 @@ impl<M: Pupil> Descent<M> {
         self.device.clone()
     }
 
-    /// One step against the gradients of `loss`, `[1]`, which was made of the last logits.
-    pub(super) fn step(&mut self, loss: &Tensor<1>, rate: f64) -> Result<(), TrainError> {
+    /// Adds the gradients of `loss`, `[1]`, which was made of the last logits, to those of the next step.
+    pub(super) fn gather(&mut self, loss: &Tensor<1>) -> Result<(), TrainError> {
         match &mut self.way {
             Way::Device(way) => {
-                way.step(loss, rate);
+                way.gather(loss);
                 Ok(())
             }
-            Way::Engine(way) => way.step(loss, rate),
+            Way::Engine(way) => way.gather(loss),
+        }
+    }
+
+    /// One step against the gradients that were gathered since the last one.
+    pub(super) fn step(&mut self, rate: f64) -> Result<(), TrainError> {
+        match &mut self.way {
+            Way::Device(way) => {
+                way.step(rate);
+                Ok(())
+            }
+            Way::Engine(way) => way.step(rate),
         }
     }
 

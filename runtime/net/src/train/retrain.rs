@@ -13,6 +13,7 @@ use crate::norms::Norms;
 use crate::precision::Precision;
 use crate::train::adapt::{answers, reestimate_norms};
 use crate::train::backend::Processor;
+use crate::train::blend::blend;
 use crate::train::extension::{Examples, ExtensionRecipe, TrainedExtension, train_extension};
 use crate::train::run::{DataSnafu, TrainError, WeightsSnafu};
 use crate::train::select::select_by_gain;
@@ -20,6 +21,8 @@ use crate::weights::read_card;
 
 /// Fewer images than this cannot be shared out between training, selection and judgement.
 const FEWEST: usize = 20;
+/// How far blocks go from those in service to what was learned of few images: whichever is best on images set aside.
+const SHARES: [f32; 4] = [1.0, 0.75, 0.5, 0.25];
 /// From so many images on, those whose labels are true judge alone.
 const ENOUGH: usize = 200;
 
@@ -134,7 +137,9 @@ pub fn retrain(
         routing,
         precision,
     } = *service;
-    let load = |blobs| EdgeNetwork::load_as(blobs, precision, Compute::default()).context(WeightsSnafu);
+    let load = |blobs: EdgeBlobs<'_>| {
+        EdgeNetwork::load_as(blobs, precision, Compute::default()).context(WeightsSnafu)
+    };
     let Shares {
         training,
         confidences,
@@ -153,27 +158,42 @@ pub fn retrain(
         ..Examples::of(&training)
     };
     let mut candidate = train_extension(recipe, service.main, &examples, None, processor)?;
-    let blobs = EdgeBlobs {
-        main: service.main,
-        adaptive: &candidate.adaptive,
-        extension: &candidate.extension,
-    };
-    // A model that can be run in 8 bits stays one.
-    let card = read_card(service.main).context(WeightsSnafu)?;
-    if !card.ranges.is_empty() {
-        let calibrated = calibrate(blobs, &training.0, Calibrated::Retrained).context(WeightsSnafu)?;
-        candidate.adaptive = calibrated.adaptive;
-        candidate.extension = calibrated.extension;
+    let shares: &[f32] = if examples.start.is_some() { &SHARES } else { &[1.0] };
+    let mut best: Option<Tried> = None;
+    for &share in shares {
+        let blobs = part_of_the_way(service, &candidate, share, &training.0)?;
+        let network = load(EdgeBlobs {
+            main: service.main,
+            adaptive: &blobs[0],
+            extension: &blobs[1],
+        })?;
+        let mut found = run(&network, network.outputs(), &selection.0)?;
+        found.hard_classes = select_by_gain(&found).map_err(|e| TrainError::Data {
+            reason: e.to_string(),
+        })?;
+        let accuracy = report(&found, routing)?.accuracy;
+        if best.as_ref().is_none_or(|best| accuracy > best.accuracy) {
+            best = Some(Tried {
+                share,
+                accuracy,
+                blobs,
+                network,
+                table: found.hard_classes,
+            });
+        }
     }
-    let trained = load(EdgeBlobs {
-        main: service.main,
-        adaptive: &candidate.adaptive,
-        extension: &candidate.extension,
-    })?;
-    let table = run(&trained, trained.outputs(), &selection.0)?;
-    let table = select_by_gain(&table).map_err(|e| TrainError::Data {
-        reason: e.to_string(),
-    })?;
+    let Some(Tried {
+        share,
+        blobs,
+        network: trained,
+        table,
+        ..
+    }) = best
+    else {
+        let reason = "no share of the way was tried";
+        return DataSnafu { reason }.fail();
+    };
+    [candidate.adaptive, candidate.extension] = blobs;
     let in_service = run(&network, hard_classes, &judgement.0)?;
     let (baseline, main_accuracy) = (report(&in_service, routing)?, in_service.main_accuracy());
     let report = report(&run(&trained, &table, &judgement.0)?, routing)?;
@@ -182,6 +202,7 @@ pub fn retrain(
         in_service = baseline.accuracy,
         main = main_accuracy,
         hard = table.len(),
+        share,
         new_norms,
         images = judgement.0.len(),
         "judged"
@@ -194,6 +215,44 @@ pub fn retrain(
         baseline,
         main_accuracy,
     })
+}
+
+/// Blocks that may become the candidate, and how they do on the images that choose.
+struct Tried {
+    share: f32,
+    accuracy: f64,
+    blobs: [Vec<u8>; 2],
+    network: EdgeNetwork,
+    table: Vec<u32>,
+}
+
+/// Blobs of the blocks a share of the way from those in service to the trained ones.
+fn part_of_the_way(
+    service: EdgeBlobs<'_>,
+    trained: &TrainedExtension,
+    share: f32,
+    training: &Images,
+) -> Result<[Vec<u8>; 2], TrainError> {
+    let ways = [
+        [service.adaptive, service.extension],
+        [trained.adaptive.as_slice(), trained.extension.as_slice()],
+    ];
+    let [adaptive, extension] = if share < 1.0 {
+        blend(service.main, ways, share).context(WeightsSnafu)?
+    } else {
+        ways[1].map(<[u8]>::to_vec)
+    };
+    // A model that can be run in 8 bits stays one.
+    if read_card(service.main).context(WeightsSnafu)?.ranges.is_empty() {
+        return Ok([adaptive, extension]);
+    }
+    let blobs = EdgeBlobs {
+        main: service.main,
+        adaptive: &adaptive,
+        extension: &extension,
+    };
+    let calibrated = calibrate(blobs, training, Calibrated::Retrained).context(WeightsSnafu)?;
+    Ok([calibrated.adaptive, calibrated.extension])
 }
 
 /// Whether the main block does better with the second statistics than with the first, beyond chance.

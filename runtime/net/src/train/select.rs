@@ -4,7 +4,7 @@ use crate::evaluate::top;
 
 /// A class is routed to the extension where it gets at least one more image right in so many: it costs its time.
 const WORTH: f64 = 1.0 / 200.0;
-/// Images of the average class that a class's own images are weighed against.
+/// Fewest images of the average class that a class's own images are weighed against.
 const PRIOR: f64 = 8.0;
 
 /// The classes that the main block predicts least precisely: the worst `share` of them, ascending, ranked on held-out
@@ -33,27 +33,22 @@ pub fn select_hard_classes(logits: &[Vec<f32>], labels: &[u32], classes: usize, 
 /// The classes for which asking the extension pays, ascending: of the images that the main block takes for them, it gets
 /// more right than the main block does. Measured on held-out `outputs` of a trained extension, whatever classes were hard
 /// before: when the input changes, the main block errs about other classes, and may not even name those that were hard.
-/// A class's gain is taken towards the mean gain by a few pseudo-images, so that few images decide little. Never empty:
-/// the most promising class is there at least.
+/// A class's gain is taken towards the mean gain as far as chance alone explains that classes differ. Never empty: the
+/// most promising class is there at least.
 pub fn select_by_gain(outputs: &Outputs) -> Result<Vec<u32>, EvaluateError> {
     let extension = &outputs.extension_classes;
     outputs.check()?;
-    let mut predicted = vec![0.0_f64; outputs.classes()];
-    let mut gained = vec![0.0_f64; outputs.classes()];
+    let mut gains = vec![Gains::default(); outputs.classes()];
     let rows = outputs.main.iter().zip(&outputs.extension).zip(&outputs.labels);
     for ((main, answer), &label) in rows {
         let class = top(main);
-        predicted[class] += 1.0;
         let answer = extension.get(top(answer)).copied();
-        gained[class] +=
-            f64::from(u8::from(answer == Some(label))) - f64::from(u8::from(class == label as usize));
+        gains[class]
+            .add(f64::from(u8::from(answer == Some(label))) - f64::from(u8::from(class == label as usize)));
     }
-    let answered = |values: &[f64]| extension.iter().map(|&class| values[class as usize]).sum::<f64>();
-    let mean = answered(&gained) / answered(&predicted).max(1.0);
-    let gain = |class: u32| {
-        let class = class as usize;
-        (gained[class] + PRIOR * mean) / (predicted[class] + PRIOR)
-    };
+    let answered: Vec<Gains> = extension.iter().map(|&class| gains[class as usize]).collect();
+    let (mean, prior) = (Gains::of(&answered).mean(), prior(&answered));
+    let gain = |class: u32| gains[class as usize].towards(mean, prior);
     let worth: Vec<u32> = extension
         .iter()
         .copied()
@@ -67,6 +62,68 @@ pub fn select_by_gain(outputs: &Outputs) -> Result<Vec<u32>, EvaluateError> {
         return Ok(best.into_iter().collect());
     }
     Ok(worth)
+}
+
+/// What the extension gains on images that the main block takes for one class: 1 for an answer mended, -1 for one spoiled.
+#[derive(Clone, Copy, Default)]
+struct Gains {
+    images: f64,
+    sum: f64,
+    squares: f64,
+}
+
+impl Gains {
+    fn add(&mut self, gain: f64) {
+        self.images += 1.0;
+        self.sum += gain;
+        self.squares += gain * gain;
+    }
+
+    fn of(parts: &[Self]) -> Self {
+        parts.iter().fold(Self::default(), |sum, part| Self {
+            images: sum.images + part.images,
+            sum: sum.sum + part.sum,
+            squares: sum.squares + part.squares,
+        })
+    }
+
+    fn mean(&self) -> f64 {
+        self.sum / self.images.max(1.0)
+    }
+
+    /// Sum of squared differences from the mean.
+    fn scatter(&self) -> f64 {
+        self.squares - self.sum * self.mean()
+    }
+
+    /// The mean with `prior` more images of gain `mean`; an infinite prior leaves nothing else.
+    fn towards(&self, mean: f64, prior: f64) -> f64 {
+        let own = self.images / (self.images + prior);
+        (self.mean() - mean).mul_add(own, mean)
+    }
+}
+
+/// How many images of the average class a class's own are to be weighed against: the variance between images by the variance
+/// between classes, which is what is left of the differences between classes once that of chance is taken off (an empirical
+/// Bayes estimate, by the analysis of variance). Infinite where nothing is left.
+fn prior(classes: &[Gains]) -> f64 {
+    let named: Vec<Gains> = classes.iter().copied().filter(|c| c.images > 0.0).collect();
+    let all = Gains::of(&named);
+    let (groups, images) = (named.len() as f64, all.images);
+    if groups < 2.0 || images <= groups {
+        return f64::INFINITY;
+    }
+    let inside: f64 = named.iter().map(Gains::scatter).sum();
+    let within = inside / (images - groups);
+    let between = (all.scatter() - inside) / (groups - 1.0);
+    let squares: f64 = named.iter().map(|c| c.images * c.images).sum();
+    let size = (images - squares / images) / (groups - 1.0);
+    let spread = (between - within) / size;
+    if spread > 0.0 {
+        (within / spread).max(PRIOR)
+    } else {
+        f64::INFINITY
+    }
 }
 
 #[cfg(test)]
@@ -100,6 +157,22 @@ mod tests {
         assert_eq!(select_by_gain(&outputs(&images)).unwrap(), [0, 1, 2, 3]);
         let spoiled = [(0, 3, 0), (1, 1, 1)].repeat(50);
         assert_eq!(select_by_gain(&outputs(&spoiled)).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn classes_that_differ_by_chance_alone_are_not_told_apart() {
+        // Each class has 25 images; the extension mends and spoils a few of them.
+        let of = |class, mended, spoiled| {
+            let other = (class + 1) % 4;
+            let same = vec![(class, class, class as u32); 25 - mended - spoiled];
+            let mended = vec![(class, other, other as u32); mended];
+            [same, mended, vec![(class, other, class as u32); spoiled]].concat()
+        };
+        let images = [of(0, 3, 1), of(1, 2, 2), of(2, 1, 2), of(3, 4, 1)].concat();
+        assert_eq!(select_by_gain(&outputs(&images)).unwrap(), [0, 1, 2, 3]);
+        // With a hundred times the images, the same shares are no chance any more.
+        let many = [of(0, 3, 1), of(2, 1, 2), of(3, 4, 1)].concat().repeat(100);
+        assert_eq!(select_by_gain(&outputs(&many)).unwrap(), [0, 1, 3]);
     }
 
     fn one_hot(class: usize) -> Vec<f32> {

@@ -111,10 +111,11 @@ impl<'a> Trainer<'a> {
             let values = augment.batch(images, batch, recipe.input.fill());
             let loss = self.loss(values, batch, side, view)?;
             watch.see(step, &loss)?;
+            self.descent.gather(&loss)?;
             rate = self
                 .schedule
                 .rate((self.epoch * steps + step) as f64 / (epochs * steps) as f64);
-            self.descent.step(&loss, rate)?;
+            self.descent.step(rate)?;
             if spoken.elapsed() >= WORDS {
                 spoken = Instant::now();
                 let elapsed = started.elapsed().as_secs_f64();

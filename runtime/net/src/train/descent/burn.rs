@@ -1,7 +1,7 @@
 //! The way down on a device of the tensor library, which keeps the gradients.
 
 use burn::module::Module;
-use burn::optim::{GradientsParams, ModuleOptimizer};
+use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::store::ModuleSnapshot;
 use burn::tensor::{Device, Tensor};
 use snafu::ResultExt;
@@ -18,6 +18,8 @@ pub(super) struct OnDevice<M> {
     name: String,
     pub(super) module: M,
     optimizer: ModuleOptimizer,
+    /// Of the next step.
+    gradients: GradientsAccumulator<M>,
     average: Option<Average>,
     /// Steps done, and decay of the average.
     steps: usize,
@@ -49,14 +51,20 @@ impl<M: Module + ModuleSnapshot> OnDevice<M> {
             name,
             module,
             optimizer,
+            gradients: GradientsAccumulator::new(),
             average: kept,
             steps,
             decay: how.average,
         })
     }
 
-    pub(super) fn step(&mut self, loss: &Tensor<1>, rate: f64) {
+    pub(super) fn gather(&mut self, loss: &Tensor<1>) {
         let gradients = GradientsParams::from_grads(loss.backward(), &self.module);
+        self.gradients.accumulate(&self.module, gradients);
+    }
+
+    pub(super) fn step(&mut self, rate: f64) {
+        let gradients = self.gradients.grads();
         // The optimizer takes the module by value and gives it back.
         self.module = self.optimizer.step(rate, self.module.clone(), gradients);
         self.steps += 1;

@@ -86,7 +86,7 @@ impl<M: Pupil> OnEngine<M> {
         Ok(logits)
     }
 
-    pub(super) fn step(&mut self, loss: &Tensor<1>, rate: f64) -> Result<(), TrainError> {
+    pub(super) fn gather(&mut self, loss: &Tensor<1>) -> Result<(), TrainError> {
         let gradients = loss.backward();
         let gradient = self
             .logits
@@ -96,6 +96,10 @@ impl<M: Pupil> OnEngine<M> {
                 reason: "the loss does not depend on what the network says",
             })?;
         let gradient: Vec<f32> = gradient.into_data().iter::<f32>().collect();
+        self.desk.learner.gather(&gradient).context(EngineSnafu)
+    }
+
+    pub(super) fn step(&mut self, rate: f64) -> Result<(), TrainError> {
         self.steps += 1;
         let how = Descend {
             rate: rate as f32,
@@ -103,7 +107,7 @@ impl<M: Pupil> OnEngine<M> {
             weight_decay: self.weight_decay,
             keep: self.decay.map(|decay| keep(decay, self.steps)),
         };
-        self.desk.learner.step(&gradient, how).context(EngineSnafu)
+        self.desk.learner.descend(how).context(EngineSnafu)
     }
 
     pub(super) fn given(&self) -> Result<M, TrainError> {

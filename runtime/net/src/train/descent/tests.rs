@@ -57,13 +57,17 @@ fn trained<M: Pupil>(make: impl Fn(&Device) -> M, processor: &Processor, form: F
         matches!(descent.way, Way::Engine(_)),
         matches!(processor, Processor::Engine)
     );
-    let logits = descent.logits(batch(form, 1)).unwrap();
     let targets: Vec<f32> = (0..form.count * OUTPUTS)
         .map(|i| f32::from(u8::from(i % OUTPUTS == i / OUTPUTS * 5 % OUTPUTS)))
         .collect();
     let targets = TensorData::new(targets, [form.count, OUTPUTS]);
-    let loss = cross_entropy(logits, Tensor::from_data(targets, &descent.autodiff()));
-    descent.step(&loss, 0.02).unwrap();
+    // A step of two batches, one after the other.
+    for seed in [1, 2] {
+        let logits = descent.logits(batch(form, seed)).unwrap();
+        let targets = Tensor::from_data(targets.clone(), &descent.autodiff());
+        descent.gather(&(cross_entropy(logits, targets) * 0.5)).unwrap();
+    }
+    descent.step(0.02).unwrap();
     // It is judged as what it gives, in batches of any size up to the largest.
     let few = Form { count: 3, ..form };
     let given = descent.given().unwrap();
@@ -163,5 +167,6 @@ fn what_the_engine_cannot_train_goes_to_the_tensor_library() {
     let mut descent = begun(network, &Processor::Engine, form);
     assert!(matches!(descent.way, Way::Device(_)));
     let loss = descent.logits(batch(form, 1)).unwrap().powf_scalar(2.0).mean();
-    descent.step(&loss, 0.1).unwrap();
+    descent.gather(&loss).unwrap();
+    descent.step(0.1).unwrap();
 }

@@ -8,6 +8,9 @@ use crate::layout::Fusion;
 use crate::train::optimisation::Optimisation;
 use crate::train::recipe::Distillation;
 
+/// Images that go through the blocks together where nothing else is said.
+const GHOST: usize = 16;
+
 /// How adaptive and extension block are trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExtensionRecipe {
@@ -19,6 +22,10 @@ pub struct ExtensionRecipe {
     /// How they are moved down the loss.
     #[serde(flatten)]
     pub optimisation: Optimisation,
+    /// Images of a step that go through the blocks together: batch norms take their statistics of these (ghost batch norm, Hoffer et
+    /// al. 2017), and the memory of a step is theirs. Absent, or where it does not divide the batch: all of the batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ghost_batch: Option<usize>,
     /// Versions of each image whose main features are computed once and kept: the image itself, and augmented ones.
     pub views: usize,
     /// What is changed at random in the augmented ones.
@@ -44,6 +51,7 @@ impl ExtensionRecipe {
             outputs,
             epochs: 5,
             optimisation: Optimisation::default(),
+            ghost_batch: Some(GHOST),
             views: 2,
             augmentation: Augmentation::default(),
             distillation: None,

@@ -79,7 +79,7 @@ impl<'a> Trainer<'a> {
                     steps,
                     processor,
                     input: &card.input,
-                    form: cache.form(batch_size(recipe, cache)),
+                    form: cache.form(together(recipe, cache)),
                 },
             )?,
             schedule: how.schedule(),
@@ -97,12 +97,16 @@ impl<'a> Trainer<'a> {
         let mut watch = Watch::new(self.epoch + 1, steps, recipe.optimisation.learning_rate);
         let mut rate = 0.0;
         for (step, batch) in order.chunks_exact(batch_size).enumerate() {
-            let loss = self.loss(batch)?;
-            watch.see(step, &loss)?;
+            for images in batch.chunks(together(recipe, self.cache)) {
+                let loss = self.loss(images)?;
+                watch.see(step, &loss)?;
+                self.descent
+                    .gather(&(loss * (images.len() as f32 / batch_size as f32)))?;
+            }
             rate = self
                 .schedule
                 .rate((self.epoch * steps + step) as f64 / (recipe.epochs * steps) as f64);
-            self.descent.step(&loss, rate)?;
+            self.descent.step(rate)?;
         }
         let seconds = started.elapsed().as_secs_f64();
         self.epoch += 1;
@@ -117,6 +121,7 @@ impl<'a> Trainer<'a> {
         })
     }
 
+    /// Mean of the images `batch`, which go through the blocks together.
     fn loss(&mut self, batch: &[usize]) -> Result<Tensor<1>, TrainError> {
         let (recipe, cache) = (self.recipe, self.cache);
         // Each epoch sees another version of an image, so that all are used alike.
@@ -204,4 +209,11 @@ impl<'a> Trainer<'a> {
 /// Images of a step: all where there are fewer than the recipe wants.
 fn batch_size(recipe: &ExtensionRecipe, cache: &Cache) -> usize {
     recipe.optimisation.batch_size.min(cache.len()).max(1)
+}
+
+/// Images of a step that go through the blocks together.
+fn together(recipe: &ExtensionRecipe, cache: &Cache) -> usize {
+    let batch = batch_size(recipe, cache);
+    let divides = |ghost: &usize| *ghost > 1 && batch.is_multiple_of(*ghost);
+    recipe.ghost_batch.filter(divides).unwrap_or(batch)
 }
