@@ -22,11 +22,7 @@ impl ModelBlobs {
     pub fn at(&self, temperatures: Temperatures) -> Result<Self, WeightsError> {
         let cooled = |blob: &[u8], block: Block, temperature: f32| -> Result<(Card, Tensors), WeightsError> {
             let (card, mut tensors) = open(blob, block)?;
-            for (_, values) in tensors.iter_mut().filter(|(key, _)| key.starts_with(LAST)) {
-                for value in &mut values.data {
-                    *value /= temperature;
-                }
-            }
+            divide_logits(&mut tensors, temperature);
             Ok((card, tensors))
         };
         let (card, tensors) = cooled(&self.main, Block::Main, temperatures.main)?;
@@ -53,6 +49,15 @@ impl ModelBlobs {
             extension,
             cloud,
         })
+    }
+}
+
+/// Divides what the last layer of a block puts out.
+pub(crate) fn divide_logits(tensors: &mut Tensors, by: f32) {
+    for (_, values) in tensors.iter_mut().filter(|(key, _)| key.starts_with(LAST)) {
+        for value in &mut values.data {
+            *value /= by;
+        }
     }
 }
 

@@ -20,6 +20,7 @@ mod retrain;
 mod run;
 mod schedule;
 mod select;
+mod settle;
 mod teacher;
 mod watch;
 
@@ -33,5 +34,6 @@ pub use recipe::{Distillation, Recipe, Stage};
 pub use retrain::{InService, Material, Retrained, retrain};
 pub use run::{Run, TrainError};
 pub use schedule::Decay;
-pub use select::{select_by_gain, select_hard_classes};
+pub use select::select_hard_classes;
+pub use settle::{Settled, Settling, settle};
 pub use teacher::Teacher;

@@ -4,12 +4,12 @@ use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
 
-use meanet_net::evaluate::outputs;
+use meanet_method::{ExtensionRule, by_entropy};
 use meanet_net::train::{
-    Classifier, Examples, ExtensionRecipe, Optimisation, Run, select_by_gain, select_hard_classes,
+    Classifier, Examples, ExtensionRecipe, Optimisation, Run, Settling, select_hard_classes, settle,
     train_extension,
 };
-use meanet_net::{Block, EdgeBlobs, EdgeNetwork, Fusion};
+use meanet_net::{Block, Fusion, Precision};
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
@@ -112,16 +112,22 @@ pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         teacher: teacher.as_ref(),
         ..Examples::of(&parts.training)
     };
-    let trained = train_extension(&recipe, &main, &examples, Some(&run), &processor)?;
+    let mut trained = train_extension(&recipe, &main, &examples, Some(&run), &processor)?;
     let hard_classes = if args.paper {
         recipe.outputs.clone()
     } else {
-        let edge = EdgeNetwork::load(EdgeBlobs {
+        let settling = Settling {
             main: &main,
-            adaptive: &trained.adaptive,
-            extension: &trained.extension,
-        })?;
-        select_by_gain(&outputs(&edge, edge.outputs(), None, &parts.selection.0)?)?
+            from: None,
+            precision: Precision::Float32,
+            ranges_of: None,
+            routing: &by_entropy(None, ExtensionRule::Extension),
+            selection: &parts.selection.0,
+        };
+        let settled = settle(&settling, &trained)?;
+        info!(share = settled.share, "corrections settled");
+        (trained.adaptive, trained.extension) = (settled.adaptive, settled.extension);
+        settled.hard_classes
     };
     info!(?hard_classes, "hard classes chosen");
     fs::write(args.out.join(ADAPTIVE), &trained.adaptive)?;

@@ -1,32 +1,38 @@
-//! Weights between two blocks: on the way from what is in service to what was trained from it on few images. Part of the way often
-//! serves better than all of it, on the new input and on the old (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
+//! Weights between two blocks: on the way from those that a training began with to those that it gave. Part of the way often serves
+//! better than all of it, on the new input and on the old (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
 
 use crate::card::Block;
 use crate::edge::open;
 use crate::norms::Norms;
+use crate::temperature::divide_logits;
 use crate::weights::{Tensors, WeightsError, bound};
 
 /// Blobs of an adaptive and an extension block.
 pub(super) type Pair<'a> = [&'a [u8]; 2];
 
-/// Blobs a `share` of the way from the first blocks to the second, which were trained from them over `main`. Statistics for the main
-/// block are those of the second.
+/// Blobs a `share` of the way from the blocks `from` to the blocks `to`, which were trained from them over `main`. Statistics for the
+/// main block are those of `to`. From nothing on, an extension that adds to the main block's logits adds that share; one with logits
+/// of its own is taken as it is.
 pub(super) fn blend(
     main: &[u8],
-    [from, to]: [Pair<'_>; 2],
+    from: Option<Pair<'_>>,
+    to: Pair<'_>,
     share: f32,
 ) -> Result<[Vec<u8>; 2], WeightsError> {
-    let (mut from_adaptive, from_extension) = (
-        open(from[0], Block::Adaptive)?.1,
-        open(from[1], Block::Extension)?.1,
-    );
     let (adaptive_card, mut adaptive) = open(to[0], Block::Adaptive)?;
     let (extension_card, mut extension) = open(to[1], Block::Extension)?;
-    Norms::take(&mut from_adaptive);
-    let norms = Norms::take(&mut adaptive);
-    mix(&from_adaptive, &mut adaptive, share);
-    mix(&from_extension, &mut extension, share);
-    norms.put(&mut adaptive);
+    match from {
+        Some(from) => {
+            let norms = Norms::take(&mut adaptive);
+            let mut before = open(from[0], Block::Adaptive)?.1;
+            Norms::take(&mut before);
+            mix(&before, &mut adaptive, share);
+            norms.put(&mut adaptive);
+            mix(&open(from[1], Block::Extension)?.1, &mut extension, share);
+        }
+        None if extension_card.adds_to_main => divide_logits(&mut extension, 1.0 / share),
+        None => {}
+    }
     bound(main, (adaptive_card, &adaptive), (extension_card, &extension))
 }
 

@@ -5,7 +5,6 @@ use meanet_method::{Difference, Outputs, Routing};
 use snafu::{ResultExt, ensure};
 use tracing::info;
 
-use crate::calibrate::{Calibrated, calibrate};
 use crate::edge::{EdgeBlobs, EdgeNetwork};
 use crate::evaluate::{Report, outputs};
 use crate::lower::Compute;
@@ -13,16 +12,13 @@ use crate::norms::Norms;
 use crate::precision::Precision;
 use crate::train::adapt::{answers, reestimate_norms};
 use crate::train::backend::Processor;
-use crate::train::blend::blend;
 use crate::train::extension::{Examples, ExtensionRecipe, TrainedExtension, train_extension};
 use crate::train::run::{DataSnafu, TrainError, WeightsSnafu};
-use crate::train::select::select_by_gain;
+use crate::train::settle::{Settled, Settling, settle};
 use crate::weights::read_card;
 
 /// Fewer images than this cannot be shared out between training, selection and judgement.
 const FEWEST: usize = 20;
-/// How far blocks go from those in service to what was learned of few images: whichever is best on images set aside.
-const SHARES: [f32; 4] = [1.0, 0.75, 0.5, 0.25];
 /// From so many images on, those whose labels are true judge alone.
 const ENOUGH: usize = 200;
 
@@ -158,42 +154,26 @@ pub fn retrain(
         ..Examples::of(&training)
     };
     let mut candidate = train_extension(recipe, service.main, &examples, None, processor)?;
-    let shares: &[f32] = if examples.start.is_some() { &SHARES } else { &[1.0] };
-    let mut best: Option<Tried> = None;
-    for &share in shares {
-        let blobs = part_of_the_way(service, &candidate, share, &training.0)?;
-        let network = load(EdgeBlobs {
+    // A model that can be run in 8 bits stays one.
+    let ranged = !read_card(service.main).context(WeightsSnafu)?.ranges.is_empty();
+    let settled = settle(
+        &Settling {
             main: service.main,
-            adaptive: &blobs[0],
-            extension: &blobs[1],
-        })?;
-        let mut found = run(&network, network.outputs(), &selection.0)?;
-        found.hard_classes = select_by_gain(&found).map_err(|e| TrainError::Data {
-            reason: e.to_string(),
-        })?;
-        let accuracy = report(&found, routing)?.accuracy;
-        if best.as_ref().is_none_or(|best| accuracy > best.accuracy) {
-            best = Some(Tried {
-                share,
-                accuracy,
-                blobs,
-                network,
-                table: found.hard_classes,
-            });
-        }
-    }
-    let Some(Tried {
-        share,
-        blobs,
+            from: examples.start,
+            precision,
+            ranges_of: ranged.then_some(&training.0),
+            routing,
+            selection: &selection.0,
+        },
+        &candidate,
+    )?;
+    let Settled {
         network: trained,
-        table,
+        hard_classes: table,
+        share,
         ..
-    }) = best
-    else {
-        let reason = "no share of the way was tried";
-        return DataSnafu { reason }.fail();
-    };
-    [candidate.adaptive, candidate.extension] = blobs;
+    } = settled;
+    (candidate.adaptive, candidate.extension) = (settled.adaptive, settled.extension);
     let in_service = run(&network, hard_classes, &judgement.0)?;
     let (baseline, main_accuracy) = (report(&in_service, routing)?, in_service.main_accuracy());
     let report = report(&run(&trained, &table, &judgement.0)?, routing)?;
@@ -215,44 +195,6 @@ pub fn retrain(
         baseline,
         main_accuracy,
     })
-}
-
-/// Blocks that may become the candidate, and how they do on the images that choose.
-struct Tried {
-    share: f32,
-    accuracy: f64,
-    blobs: [Vec<u8>; 2],
-    network: EdgeNetwork,
-    table: Vec<u32>,
-}
-
-/// Blobs of the blocks a share of the way from those in service to the trained ones.
-fn part_of_the_way(
-    service: EdgeBlobs<'_>,
-    trained: &TrainedExtension,
-    share: f32,
-    training: &Images,
-) -> Result<[Vec<u8>; 2], TrainError> {
-    let ways = [
-        [service.adaptive, service.extension],
-        [trained.adaptive.as_slice(), trained.extension.as_slice()],
-    ];
-    let [adaptive, extension] = if share < 1.0 {
-        blend(service.main, ways, share).context(WeightsSnafu)?
-    } else {
-        ways[1].map(<[u8]>::to_vec)
-    };
-    // A model that can be run in 8 bits stays one.
-    if read_card(service.main).context(WeightsSnafu)?.ranges.is_empty() {
-        return Ok([adaptive, extension]);
-    }
-    let blobs = EdgeBlobs {
-        main: service.main,
-        adaptive: &adaptive,
-        extension: &extension,
-    };
-    let calibrated = calibrate(blobs, training, Calibrated::Retrained).context(WeightsSnafu)?;
-    Ok([calibrated.adaptive, calibrated.extension])
 }
 
 /// Whether the main block does better with the second statistics than with the first, beyond chance.
