@@ -130,10 +130,6 @@ struct Ways<'a> {
     others: Vec<Way>,
     /// Held-out images, judged by entropy: thresholds of the model are chosen on these.
     chosen_by: Vec<Judged>,
-    /// The same, with the extension not asked about what the main exit is sure of.
-    near_by: Vec<Judged>,
-    /// The cloud alone, on held-out images.
-    cloud_held_out: f64,
     /// Held-out and test images, judged by the learned router. Absent without a cloud that ever mends an answer: then there is
     /// nothing to learn.
     learned: Option<(Vec<Judged>, Vec<Judged>)>,
@@ -175,8 +171,6 @@ pub(super) fn cascade(
         plain: Way::new("plain cascade", by_entropy(&without)?, costs),
         others: peers.iter().map(other).collect::<Result<_, _>>()?,
         chosen_by: by_entropy(selection)?,
-        near_by: sparing(selection, by_entropy(selection)?)?,
-        cloud_held_out: selection.cloud_accuracy().unwrap_or(1.0),
         learned: learned(selection, report).ok(),
         profile,
         costs,
@@ -188,19 +182,20 @@ pub(super) fn cascade(
         edge_only: local(&at_edge).line("edge only", None, profile, &costs),
         cloud_only: cloud_only(&ways.meanet.judged, profile, &costs),
         budgets: budgets.collect::<Result<_, _>>()?,
-        near_cloud: ways.near_cloud()?,
+        near_cloud: ways.near_cloud(selection)?,
         curves: curves.map(|way| way.curve(profile)).collect(),
     }))
 }
 
 impl Ways<'_> {
     /// The threshold that sends least among those that are about as good as the cloud alone on held-out images.
-    fn near_cloud(&self) -> Result<Option<Line>, ChooseError> {
-        let goal = Goal::TargetAccuracy((self.cloud_held_out - NEAR).max(0.0));
-        let offload_above = match choose(&self.near_by, None, goal) {
+    fn near_cloud(&self, selection: &Outputs) -> Result<Option<Line>, Box<dyn Error>> {
+        let chosen_by = sparing(selection, by_entropy(selection)?)?;
+        let goal = Goal::TargetAccuracy((selection.cloud_accuracy().unwrap_or(1.0) - NEAR).max(0.0));
+        let offload_above = match choose(&chosen_by, None, goal) {
             Ok(choice) => choice.offload_above,
             Err(ChooseError::Accuracy { .. }) => return Ok(None),
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
         let routed = Routed {
             judged: &self.meanet.judged,

@@ -8,7 +8,7 @@ use crate::temperature::divide_logits;
 use crate::weights::{Tensors, WeightsError, bound};
 
 /// Blobs of an adaptive and an extension block.
-pub(super) type Pair<'a> = [&'a [u8]; 2];
+pub(super) type Pair<'a> = (&'a [u8], &'a [u8]);
 
 /// Blobs a `share` of the way from the blocks `from` to the blocks `to`, which were trained from them over `main`. Statistics for the
 /// main block are those of `to`. From nothing on, an extension that adds to the main block's logits adds that share; one with logits
@@ -19,16 +19,16 @@ pub(super) fn blend(
     to: Pair<'_>,
     share: f32,
 ) -> Result<[Vec<u8>; 2], WeightsError> {
-    let (adaptive_card, mut adaptive) = open(to[0], Block::Adaptive)?;
-    let (extension_card, mut extension) = open(to[1], Block::Extension)?;
+    let (adaptive_card, mut adaptive) = open(to.0, Block::Adaptive)?;
+    let (extension_card, mut extension) = open(to.1, Block::Extension)?;
     match from {
         Some(from) => {
             let norms = Norms::take(&mut adaptive);
-            let mut before = open(from[0], Block::Adaptive)?.1;
+            let mut before = open(from.0, Block::Adaptive)?.1;
             Norms::take(&mut before);
             mix(&before, &mut adaptive, share);
             norms.put(&mut adaptive);
-            mix(&open(from[1], Block::Extension)?.1, &mut extension, share);
+            mix(&open(from.1, Block::Extension)?.1, &mut extension, share);
         }
         None if extension_card.adds_to_main => divide_logits(&mut extension, 1.0 / share),
         None => {}

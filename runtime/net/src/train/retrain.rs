@@ -1,12 +1,12 @@
 //! What a retraining job does: a candidate, and how it compares with what is in service.
 
 use meanet_data::{Images, Training, shares};
-use meanet_method::{Difference, Outputs, Routing};
+use meanet_method::{Difference, Routing};
 use snafu::{ResultExt, ensure};
 use tracing::info;
 
 use crate::edge::{EdgeBlobs, EdgeNetwork};
-use crate::evaluate::{Report, outputs};
+use crate::evaluate::Report;
 use crate::lower::Compute;
 use crate::norms::Norms;
 use crate::precision::Precision;
@@ -14,7 +14,7 @@ use crate::train::adapt::{answers, reestimate_norms};
 use crate::train::backend::Processor;
 use crate::train::extension::{Examples, ExtensionRecipe, TrainedExtension, train_extension};
 use crate::train::run::{DataSnafu, TrainError, WeightsSnafu};
-use crate::train::settle::{Settled, Settling, settle};
+use crate::train::settle::{Settled, Settling, report, run, settle};
 use crate::weights::read_card;
 
 /// Fewer images than this cannot be shared out between training, selection and judgement.
@@ -133,16 +133,13 @@ pub fn retrain(
         routing,
         precision,
     } = *service;
-    let load = |blobs: EdgeBlobs<'_>| {
-        EdgeNetwork::load_as(blobs, precision, Compute::default()).context(WeightsSnafu)
-    };
     let Shares {
         training,
         confidences,
         selection,
         judgement,
     } = share_out(material, recipe.seed)?;
-    let network = load(service)?;
+    let network = EdgeNetwork::load_as(service, precision, Compute::default()).context(WeightsSnafu)?;
     let current = Norms::of(service.adaptive).context(WeightsSnafu)?;
     let taken_anew = reestimate_norms(service.main, &training.0, recipe.seed, processor)?;
     let new_norms = are_better(service.main, [&current, &taken_anew], &selection.0)?;
@@ -201,16 +198,4 @@ pub fn retrain(
 fn are_better(main: &[u8], norms: [&Norms; 2], images: &Images) -> Result<bool, TrainError> {
     let [before, after] = norms.map(|norms| answers(main, norms, images));
     Ok(Difference::between(&before?, &after?).is_gain())
-}
-
-fn run(network: &EdgeNetwork, hard_classes: &[u32], images: &Images) -> Result<Outputs, TrainError> {
-    outputs(network, hard_classes, None, images).map_err(|e| TrainError::Data {
-        reason: e.to_string(),
-    })
-}
-
-fn report(outputs: &Outputs, routing: &Routing) -> Result<Report, TrainError> {
-    outputs.report(routing).map_err(|e| TrainError::Data {
-        reason: e.to_string(),
-    })
 }

@@ -3,17 +3,17 @@
 //! others; part of the way there often does better than all of it.
 
 use meanet_data::Images;
-use meanet_method::Routing;
+use meanet_method::{Outputs, Routing};
 use snafu::ResultExt;
 
 use crate::calibrate::{Calibrated, calibrate};
 use crate::edge::{EdgeBlobs, EdgeNetwork};
-use crate::evaluate::outputs;
+use crate::evaluate::{Report, outputs};
 use crate::lower::Compute;
 use crate::precision::Precision;
 use crate::train::blend::{Pair, blend};
 use crate::train::extension::TrainedExtension;
-use crate::train::run::{DataSnafu, TrainError, WeightsSnafu};
+use crate::train::run::{TrainError, WeightsSnafu};
 use crate::train::select::select_by_gain;
 
 /// Shares of the way that are tried.
@@ -25,7 +25,7 @@ pub struct Settling<'a> {
     /// Blob of the main block.
     pub main: &'a [u8],
     /// Blobs of the adaptive and the extension block that the training began with; none: it began with nothing.
-    pub from: Option<(&'a [u8], &'a [u8])>,
+    pub from: Option<Pair<'a>>,
     /// What the blocks are to compute in.
     pub precision: Precision,
     /// Images to take ranges for 8 bits on; none: the blocks get no ranges.
@@ -72,8 +72,7 @@ fn try_share(settling: &Settling<'_>, trained: &TrainedExtension, share: f32) ->
         routing,
         selection,
     } = *settling;
-    let to: Pair<'_> = [&trained.adaptive, &trained.extension];
-    let from = from.map(|(adaptive, extension)| [adaptive, extension]);
+    let to: Pair<'_> = (&trained.adaptive, &trained.extension);
     let [mut adaptive, mut extension] = blend(main, from, to, share).context(WeightsSnafu)?;
     if let Some(images) = ranges_of {
         let blobs = EdgeBlobs {
@@ -90,11 +89,9 @@ fn try_share(settling: &Settling<'_>, trained: &TrainedExtension, share: f32) ->
         extension: &extension,
     };
     let network = EdgeNetwork::load_as(blobs, precision, Compute::default()).context(WeightsSnafu)?;
-    let wrong = |reason: String| DataSnafu { reason }.build();
-    let mut found =
-        outputs(&network, network.outputs(), None, selection).map_err(|e| wrong(e.to_string()))?;
-    found.hard_classes = select_by_gain(&found).map_err(|e| wrong(e.to_string()))?;
-    let accuracy = found.report(routing).map_err(|e| wrong(e.to_string()))?.accuracy;
+    let mut found = run(&network, network.outputs(), selection)?;
+    found.hard_classes = select_by_gain(&found).map_err(of_data)?;
+    let accuracy = report(&found, routing)?.accuracy;
     Ok(Settled {
         adaptive,
         extension,
@@ -103,4 +100,23 @@ fn try_share(settling: &Settling<'_>, trained: &TrainedExtension, share: f32) ->
         share,
         accuracy,
     })
+}
+
+/// What the edge says of the images by itself.
+pub(super) fn run(
+    network: &EdgeNetwork,
+    hard_classes: &[u32],
+    images: &Images,
+) -> Result<Outputs, TrainError> {
+    outputs(network, hard_classes, None, images).map_err(of_data)
+}
+
+pub(super) fn report(outputs: &Outputs, routing: &Routing) -> Result<Report, TrainError> {
+    outputs.report(routing).map_err(of_data)
+}
+
+fn of_data(error: impl std::fmt::Display) -> TrainError {
+    TrainError::Data {
+        reason: error.to_string(),
+    }
 }
