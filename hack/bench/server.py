@@ -69,6 +69,8 @@ def compare(setup: Setup, tier: str, part: str, python: str) -> dict[str, object
         agree(up["meanet"], up["MLServer"], requests[:4])
         found = rounds(setup, {name: (server, generator) for name, server in up.items()}, CLIENTS)
         memory = {name: machine.resident(server.process.pid) for name, server in up.items()}
+        for name, server in up.items():
+            memory[name]["touched_mb"] = machine.touched_by(server.process.pid, lambda url=server.url: generator.load(url, CLIENTS, 2))
     best = max(settings, key=lambda name: spread([r["per_second"] for r in found[name]])["median"])
     count = 3 if setup.quick else 7
     first = {"meanet": starts(ours, requests[0], count), "MLServer": starts(lambda: servers.mlserver(setup, python, onnx), requests[0], count)}
@@ -82,6 +84,7 @@ def compare(setup: Setup, tier: str, part: str, python: str) -> dict[str, object
         "memory_mb": memory,
         # The smallest setting of the peer: memory is no price of its speed.
         "memory_ratio": min(memory[name]["peak_mb"] for name in settings) / memory["meanet"]["peak_mb"],
+        "touched_ratio": min(memory[name]["touched_mb"] for name in settings) / memory["meanet"]["touched_mb"],
         "first_answer_ms": {name: spread(values) for name, values in first.items()},
     }
 

@@ -4,7 +4,9 @@ import datetime
 import os
 import pathlib
 import platform
+import re
 import subprocess
+from collections.abc import Callable
 
 
 def about() -> dict[str, object]:
@@ -45,6 +47,19 @@ def resident(pid: int) -> dict[str, float]:
         for name, key in (("resident_mb", "VmRSS"), ("peak_mb", "VmHWM")):
             total[name] += int(fields.get(key, "0 kB").split()[0]) * 1024 / 1e6
     return total
+
+
+def touched_by(pid: int, job: Callable[[], object]) -> float:
+    """MB (10⁶ bytes) of the pages that a process and its children touch while `job` runs: what is resident besides can be taken from
+    them without making them slower."""
+    touched, processes = 0, [pid, *children(pid)]
+    for process in processes:
+        pathlib.Path(f"/proc/{process}/clear_refs").write_text("1")
+    job()
+    for process in processes:
+        text = pathlib.Path(f"/proc/{process}/smaps_rollup").read_text()
+        touched += int(re.search(r"^Referenced:\s+(\d+) kB", text, re.MULTILINE)[1])
+    return touched * 1024 / 1e6
 
 
 def children(pid: int) -> list[int]:

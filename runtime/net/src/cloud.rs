@@ -40,7 +40,7 @@ impl CloudNetwork {
     /// Checks the blob, plans its network for `compute`, and compares the plan with the burn module on a few images.
     pub fn load_for(blob: &[u8], compute: Compute) -> Result<Self, WeightsError> {
         let (card, network) = read(blob)?;
-        let network = Whole::new("cloud's network", &card.input, &network, compute)?;
+        let network = Whole::new("cloud's network", &card.input, network, compute)?;
         Ok(Self { card, network })
     }
 

@@ -9,7 +9,7 @@ use snafu::{ResultExt, Snafu};
 use crate::batch::{ImageBatch, ImageError};
 use crate::card::Card;
 use crate::input::InputSpec;
-use crate::lower::{Compute, EdgeGraph, LOGITS, PlanError, Runner};
+use crate::lower::{Compute, EdgeGraph, LOGITS, PlanError, Probes, Runner};
 use crate::precision::Precision;
 use crate::weights::WeightsError;
 use modules::Modules;
@@ -134,11 +134,20 @@ impl EdgeNetwork {
         let modules = Modules::read(blobs)?;
         let graph = modules.graph()?;
         let costs = cost_of(&graph.graph)?;
-        let runner = modules.plan(&graph, precision, compute)?;
+        let probes = Probes::new(&modules.card.input);
+        let expectations = modules.expect(&graph, &probes)?;
+        let ranges = (precision == Precision::Int8).then(|| modules.ranges(&graph));
+        let ranges = ranges.transpose()?;
+        // The blocks go before their weights are packed, so that these are held twice and not three times.
+        let (card, outputs, adds_to_main) = modules.without_blocks();
+        let runner = match ranges {
+            None => Runner::new(&graph.graph, compute, &expectations)?,
+            Some(ranges) => Runner::int8(&graph.graph, &ranges, compute, &expectations)?,
+        };
         Ok(Self {
-            card: modules.card,
-            outputs: modules.outputs,
-            adds_to_main: modules.adds_to_main,
+            card,
+            outputs,
+            adds_to_main,
             cost: EdgeCost {
                 main: costs[graph.main.0],
                 adaptive: costs[graph.adaptive.0],

@@ -18,7 +18,7 @@ use snafu::{Snafu, ensure};
 use crate::input::InputSpec;
 use crate::layout::Activation;
 
-pub(crate) use check::Probes;
+pub(crate) use check::{Expectation, Probes};
 pub use check::{TOLERANCE, TOLERANCE_INT8};
 pub use graphs::{CloudGraph, EdgeGraph, FEATURES, LOGITS};
 pub use runner::Compute;

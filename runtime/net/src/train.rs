@@ -10,7 +10,7 @@ mod classifier;
 mod descent;
 mod extension;
 mod frozen;
-mod initial;
+pub(crate) mod initial;
 mod loss;
 mod metrics;
 mod optimisation;

@@ -19,7 +19,7 @@ use crate::eval::setting::{RuleName, ScoreName, Setting};
 const BUDGETS: [f64; 5] = [0.1, 0.2, 0.3, 0.4, 0.5];
 /// How far below the cloud alone the threshold may be, on held-out images, that comes near it by sending least. Half of what is
 /// aimed at on test images, as chance has a part in what is chosen.
-const NEAR: f64 = 0.0025;
+pub(super) const NEAR: f64 = 0.0025;
 /// Points of a curve that are written.
 const POINTS: usize = 60;
 

@@ -8,17 +8,16 @@ use super::EdgeBlobs;
 use crate::card::{Block, Card, Variant};
 use crate::extend::{Adaptive, Extension};
 use crate::input::InputSpec;
-use crate::lower::{Compute, EdgeGraph, FEATURES, LOGITS, NoRangesSnafu, PlanError, Probes, Runner};
+use crate::lower::{EdgeGraph, Expectation, FEATURES, LOGITS, NoRangesSnafu, PlanError, Probes};
 use crate::network::Network;
 use crate::norms::Norms;
-use crate::precision::Precision;
 use crate::weights::{BaseSnafu, MetadataSnafu, Tensors, WeightsError, apply, decode, digest};
 
 /// The blocks of an edge network as burn modules, checked.
 pub(super) struct Modules {
     pub(super) card: Card,
-    pub(super) outputs: Vec<u32>,
-    pub(super) adds_to_main: bool,
+    outputs: Vec<u32>,
+    adds_to_main: bool,
     /// Of the layers of main, adaptive and extension block.
     ranges: [Vec<[f32; 2]>; 3],
     main: Network,
@@ -112,14 +111,12 @@ impl Modules {
         )?)
     }
 
-    /// The plan of `graph`, checked against these modules.
-    pub(super) fn plan(
+    /// What a plan of `graph` has to answer to the probes.
+    pub(super) fn expect<'a>(
         &self,
         graph: &EdgeGraph,
-        precision: Precision,
-        compute: Compute,
-    ) -> Result<Runner, WeightsError> {
-        let probes = Probes::new(&self.card.input);
+        probes: &'a Probes,
+    ) -> Result<Vec<Expectation<'a>>, WeightsError> {
         let images = probes.tensor(&self.card.input, &Device::flex());
         let features = self.main.features(images.clone());
         let logits = self.main.logits(features.clone());
@@ -133,20 +130,21 @@ impl Modules {
         } else {
             part
         };
-        let expectations = [
+        Ok(vec![
             probes.expect("main block", (graph.main, FEATURES), features)?,
             probes.expect("main block", (graph.main, LOGITS), logits)?,
             probes.expect("adaptive block", (graph.adaptive, FEATURES), again)?,
             part,
-        ];
-        Ok(match precision {
-            Precision::Float32 => Runner::new(&graph.graph, compute, &expectations)?,
-            Precision::Int8 => Runner::int8(&graph.graph, &self.ranges(graph)?, compute, &expectations)?,
-        })
+        ])
+    }
+
+    /// Card, classes of the outputs, and whether these add to the main block's; the blocks are let go.
+    pub(super) fn without_blocks(self) -> (Card, Vec<u32>, bool) {
+        (self.card, self.outputs, self.adds_to_main)
     }
 
     /// What the layers of all blocks read.
-    fn ranges(&self, graph: &EdgeGraph) -> Result<Ranges, PlanError> {
+    pub(super) fn ranges(&self, graph: &EdgeGraph) -> Result<Ranges, PlanError> {
         let blocks = [
             ("main block", graph.main),
             ("adaptive block", graph.adaptive),

@@ -180,6 +180,7 @@ mod tests {
     use crate::layout::Blueprint;
     use crate::lower::{CloudGraph, Compute, EdgeGraph, FEATURES, LOGITS, Runner};
     use crate::network::Network;
+    use crate::train::initial::seeded;
 
     const INPUT: InputSpec = InputSpec {
         height: 16,
@@ -191,11 +192,11 @@ mod tests {
     /// The plan of an untrained network whose graph was changed after its modules had said what to expect.
     fn plan(change: impl Fn(&mut EdgeGraph)) -> Result<Runner, PlanError> {
         let device = Device::flex();
-        device.seed(3);
         let blueprint = Blueprint::whole("ResNet20".parse().unwrap());
         let main = Network::main(&blueprint, 10, [INPUT.height, INPUT.width], &device).unwrap();
-        let adaptive = Adaptive::new(&blueprint, &device);
-        let extension = Extension::new(&blueprint, 5, &device);
+        let main = seeded(main, 3).unwrap();
+        let adaptive = seeded(Adaptive::new(&blueprint, &device), 4).unwrap();
+        let extension = seeded(Extension::new(&blueprint, 5, &device), 5).unwrap();
         let mut graph = EdgeGraph::new(&INPUT, &main, &adaptive, &extension).unwrap();
         let probes = Probes::new(&INPUT);
         let images = probes.tensor(&INPUT, &device);
@@ -241,9 +242,9 @@ mod tests {
     #[test]
     fn an_8_bit_plan_by_ranges_of_another_network_is_refused() {
         let device = Device::flex();
-        device.seed(3);
         let blueprint = Blueprint::whole("ResNet20".parse().unwrap());
         let main = Network::main(&blueprint, 10, [INPUT.height, INPUT.width], &device).unwrap();
+        let main = seeded(main, 3).unwrap();
         let CloudGraph { graph, network } = CloudGraph::new(&INPUT, &main).unwrap();
         let probes = Probes::new(&INPUT);
         let features = main.features(probes.tensor(&INPUT, &device));
@@ -268,8 +269,7 @@ mod tests {
     #[test]
     fn an_8_bit_part_is_judged_by_what_it_is_a_part_of() {
         let device = Device::flex();
-        device.seed(3);
-        let network = Network::new("ResNet20".parse().unwrap(), 10, &device);
+        let network = seeded(Network::new("ResNet20".parse().unwrap(), 10, &device), 3).unwrap();
         let CloudGraph {
             graph,
             network: segment,

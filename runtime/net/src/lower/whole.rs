@@ -20,13 +20,13 @@ impl Whole {
     pub(crate) fn new(
         name: &'static str,
         input: &InputSpec,
-        network: &Network,
+        network: Network,
         compute: Compute,
     ) -> Result<Self, PlanError> {
         let CloudGraph {
             graph,
             network: segment,
-        } = CloudGraph::new(input, network)?;
+        } = CloudGraph::new(input, &network)?;
         let probes = Probes::new(input);
         let features = network.features(probes.tensor(input, &Device::flex()));
         let logits = network.logits(features.clone());
@@ -34,6 +34,8 @@ impl Whole {
             probes.expect(name, (segment, FEATURES), features)?,
             probes.expect(name, (segment, LOGITS), logits)?,
         ];
+        // Before its weights are packed, so that these are held twice and not three times.
+        drop(network);
         Ok(Self {
             cost: cost_of(&graph)?[segment.0],
             segment,

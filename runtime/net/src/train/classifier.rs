@@ -81,9 +81,14 @@ impl Classifier {
     /// Logits of `images`, `[n][classes]`.
     pub fn logits(&self, images: &Images) -> Result<Vec<Vec<f32>>, TrainError> {
         let input = &self.recipe.input;
-        let network = Whole::new("network in training", input, &self.network, Compute::default())
-            .map_err(WeightsError::from)
-            .context(WeightsSnafu)?;
+        let network = Whole::new(
+            "network in training",
+            input,
+            self.network.clone(),
+            Compute::default(),
+        )
+        .map_err(WeightsError::from)
+        .context(WeightsSnafu)?;
         let all: Vec<usize> = (0..images.len()).collect();
         let mut logits = Vec::with_capacity(all.len());
         for batch in all.chunks(128) {

@@ -19,7 +19,7 @@ pub(super) fn main_block(card: &Card, device: &Device) -> Result<Network, TrainE
 pub(super) fn frozen(card: &Card, tensors: Tensors) -> Result<(Network, Whole), TrainError> {
     let mut network = main_block(card, &Device::flex())?;
     apply(&mut network, "the main block", tensors).context(WeightsSnafu)?;
-    let whole = Whole::new("main block", &card.input, &network, Compute::default())
+    let whole = Whole::new("main block", &card.input, network.clone(), Compute::default())
         .map_err(WeightsError::from)
         .context(WeightsSnafu)?;
     Ok((network, whole))

@@ -11,7 +11,7 @@ use crate::weights::{apply, tensors_of};
 
 /// The module with what was drawn for it drawn anew, evenly up to one by the root of the inputs (`PyTorch`'s and burn's default);
 /// what begins as ones or zeros stays.
-pub(super) fn seeded<M: ModuleSnapshot>(mut module: M, seed: u64) -> Result<M, TrainError> {
+pub(crate) fn seeded<M: ModuleSnapshot>(mut module: M, seed: u64) -> Result<M, TrainError> {
     let mut tensors = tensors_of(&module).context(WeightsSnafu)?;
     let drawn: Vec<(String, usize)> = tensors
         .iter()

@@ -68,7 +68,7 @@ impl Teacher {
         let mind = match gpu {
             Some(device) => Mind::Device(Box::new(network), device),
             None => Mind::Plan(
-                Whole::new("teacher", &card.input, &network, Compute::default())
+                Whole::new("teacher", &card.input, network, Compute::default())
                     .map_err(WeightsError::from)
                     .context(WeightsSnafu)?,
             ),
