@@ -136,8 +136,10 @@ impl EdgeNetwork {
         let costs = cost_of(&graph.graph)?;
         let probes = Probes::new(&modules.card.input);
         let expectations = modules.expect(&graph, &probes)?;
-        let ranges = (precision == Precision::Int8).then(|| modules.ranges(&graph));
-        let ranges = ranges.transpose()?;
+        let ranges = match precision {
+            Precision::Float32 => None,
+            Precision::Int8 => Some(modules.ranges(&graph)?),
+        };
         // The blocks go before their weights are packed, so that these are held twice and not three times.
         let (card, outputs, adds_to_main) = modules.without_blocks();
         let runner = match ranges {

@@ -100,8 +100,7 @@ fn by_engine<'a>(
     images: &Images,
     batches: impl Iterator<Item = &'a [usize]>,
 ) -> Result<Tensors, TrainError> {
-    let mut network = main_block(card, &Device::flex())?;
-    apply(&mut network, "the main block", tensors).context(WeightsSnafu)?;
+    let network = main_block(card, tensors, &Device::flex())?;
     let size = [card.input.height, card.input.width];
     let batches = batches.map(|batch| Batch::of_images(plain(images, batch), size));
     count(&network, "the main block", &card.input, batches)
@@ -117,8 +116,7 @@ fn by_library<'a>(
     // Batch norms take note of what they see on the device that training has; without gradients, nothing is kept for a way back,
     // which would be most of a training's memory.
     let autodiff = device.clone().autodiff();
-    let mut network = main_block(card, &autodiff)?.no_grad();
-    apply(&mut network, "the main block", tensors).context(WeightsSnafu)?;
+    let network = main_block(card, tensors, &autodiff)?.no_grad();
     let size = [card.input.height, card.input.width];
     for batch in batches {
         let _ = network.features(card.input.tensor(plain(images, batch), size, &autodiff));
@@ -209,7 +207,7 @@ fn last_layer(tensors: &mut Tensors) -> Result<Tensors, TrainError> {
 pub(super) fn answers(main: &[u8], norms: &Norms, images: &Images) -> Result<Vec<bool>, TrainError> {
     let (card, mut tensors) = open(main, Block::Main).context(WeightsSnafu)?;
     norms.set(&mut tensors).context(WeightsSnafu)?;
-    let (_, whole) = frozen(&card, tensors)?;
+    let whole = frozen(&card, main_block(&card, tensors, &Device::flex())?)?;
     let mut right = Vec::with_capacity(images.len());
     for pixels in images.pixels.chunks((images.stride() * BATCH).max(1)) {
         let logits = whole.logits(meanet_engine::Images::Bytes(pixels));
@@ -226,7 +224,8 @@ pub(super) fn answers(main: &[u8], norms: &Norms, images: &Images) -> Result<Vec
 /// What the last layer sees of each image, `[n][channels]`.
 fn features(card: &Card, tensors: Tensors, images: &Images) -> Result<Vec<Vec<f32>>, TrainError> {
     let failed = |reason: String| TrainError::Data { reason };
-    let (network, whole) = frozen(card, tensors)?;
+    let network = main_block(card, tensors, &Device::flex())?;
+    let whole = frozen(card, network.clone())?;
     let size = [card.input.height, card.input.width];
     let [height, width] = card.blueprint().features(size).map_err(failed)?;
     let mut features = Vec::with_capacity(images.len());

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use burn::tensor::Device;
 use meanet_data::Training;
 use snafu::{ResultExt, ensure};
 use tracing::info;
@@ -11,7 +12,7 @@ use crate::edge::open;
 use crate::norms::Norms;
 use crate::train::backend::Processor;
 use crate::train::cache::Cache;
-use crate::train::frozen::frozen;
+use crate::train::frozen::{frozen, main_block};
 use crate::train::metrics::METRICS;
 use crate::train::run::{DataSnafu, Run, TrainError, WeightsSnafu};
 use crate::train::teacher::Teacher;
@@ -88,7 +89,7 @@ pub fn train_extension(
         fusion: recipe.fusion,
         ..card
     };
-    let (_, frozen) = frozen(&card, tensors)?;
+    let frozen = frozen(&card, main_block(&card, tensors, &Device::flex())?)?;
     let cache = Cache::new(recipe, &frozen, &card, examples)?;
     let count = cache.len();
     // A batch norm learns nothing from a batch of one image.

@@ -9,18 +9,18 @@ use crate::network::Network;
 use crate::train::run::{DataSnafu, TrainError, WeightsSnafu};
 use crate::weights::{Tensors, WeightsError, apply};
 
-/// The main block that `card` is of, with weights by chance.
-pub(super) fn main_block(card: &Card, device: &Device) -> Result<Network, TrainError> {
+/// The main block that `card` is of, with the weights `tensors`.
+pub(super) fn main_block(card: &Card, tensors: Tensors, device: &Device) -> Result<Network, TrainError> {
     let size = [card.input.height, card.input.width];
-    Network::main(&card.blueprint(), card.classes, size, device).or_else(|reason| DataSnafu { reason }.fail())
+    let network = Network::main(&card.blueprint(), card.classes, size, device);
+    let mut network = network.or_else(|reason| DataSnafu { reason }.fail())?;
+    apply(&mut network, "the main block", tensors).context(WeightsSnafu)?;
+    Ok(network)
 }
 
-/// The main block that `card` is of with the weights `tensors`, as a module and as what runs it.
-pub(super) fn frozen(card: &Card, tensors: Tensors) -> Result<(Network, Whole), TrainError> {
-    let mut network = main_block(card, &Device::flex())?;
-    apply(&mut network, "the main block", tensors).context(WeightsSnafu)?;
-    let whole = Whole::new("main block", &card.input, network.clone(), Compute::default())
+/// What runs a main block, which lies on the CPU.
+pub(super) fn frozen(card: &Card, network: Network) -> Result<Whole, TrainError> {
+    Whole::new("main block", &card.input, network, Compute::default())
         .map_err(WeightsError::from)
-        .context(WeightsSnafu)?;
-    Ok((network, whole))
+        .context(WeightsSnafu)
 }
