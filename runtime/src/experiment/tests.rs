@@ -4,7 +4,7 @@ use meanet_method::{Costs, EnergyProfile, ExtensionRule, Proportion};
 
 use super::ablation::{ablation, edge, local};
 use super::aims::aims;
-use super::cascade::{NEAR, Peer, cascade};
+use super::cascade::{Peer, cascade};
 use super::claims::{Evidence, Verdict, claims, not_tried};
 use super::document::document;
 use super::results::{About, Network, Results};
@@ -103,7 +103,7 @@ fn a_plain_cascade_is_matched_in_bytes_and_in_joules() {
     // Held-out and test images are the same here, so what is chosen comes as near as was asked.
     let near = found.near_cloud.unwrap();
     assert!(
-        near.accuracy.share >= found.cloud_only.accuracy.share - NEAR,
+        near.accuracy.share >= found.cloud_only.accuracy.share - 0.0025,
         "{near:?}"
     );
     assert!(near.offload < 1.0, "{near:?}");

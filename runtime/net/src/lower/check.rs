@@ -242,14 +242,19 @@ mod tests {
     #[test]
     fn an_8_bit_plan_by_ranges_of_another_network_is_refused() {
         let device = Device::flex();
-        device.seed(3);
         let blueprint = Blueprint::whole("ResNet20".parse().unwrap());
         let main = Network::main(&blueprint, 10, [INPUT.height, INPUT.width], &device).unwrap();
+        let main = seeded(main, 3).unwrap();
         let CloudGraph { graph, network } = CloudGraph::new(&INPUT, &main).unwrap();
         let probes = Probes::new(&INPUT);
         let features = main.features(probes.tensor(&INPUT, &device));
-        let logits = main.logits(features);
-        let expectations = [probes.expect("main block", (network, LOGITS), logits).unwrap()];
+        let logits = main.logits(features.clone());
+        let expectations = [
+            probes
+                .expect("main block", (network, FEATURES), features)
+                .unwrap(),
+            probes.expect("main block", (network, LOGITS), logits).unwrap(),
+        ];
         let mut observer = Observer::new(&graph, &Options::default()).unwrap();
         observer.observe(Images::Bytes(&probes.pixels)).unwrap();
         let layers = observer.ranges().layers(&graph, network);
