@@ -15,7 +15,7 @@ pub use model::{Backbone, Model, ModelWeights, Precision, Variant};
 pub use placement::{Accelerator, Authorities, Batching, Cloud, Edge, Replicas, Toleration};
 pub use retraining::{Dataset, Gate, Retraining, TrainingJob};
 pub use rollout::Rollout;
-pub use routing::{ExtensionRule, Routing, Score, WhenCloudUnavailable};
+pub use routing::{ExtensionRule, LearnedScore, Routing, Score, WhenCloudUnavailable};
 pub use status::{CloudSummary, MEANetDeploymentStatus, NodeSummary, RetrainingPhase, RetrainingStatus};
 pub use store::{Claim, Store};
 

@@ -25,7 +25,7 @@ use std::time::Instant;
 use meanet_data::{Images, read_records};
 use meanet_method::choose::{EXTEND_COST, extend_above};
 use meanet_method::{
-    AfterMain, ExtensionRule, HardClasses, Ranking, Routing, after_main, by_entropy, judge, local_answer,
+    AfterMain, ExtensionRule, HardClasses, Routing, after_main, by_entropy, judge, local_answer,
 };
 use meanet_net::evaluate::outputs;
 use meanet_net::{EdgeNetwork, ImageBatch, Manifest};
@@ -69,12 +69,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             None,
             &images.select(&others),
         )?;
-        let judged = judge(
-            &others,
-            Ranking::Score(mode.routing.score),
-            mode.routing.score,
-            mode.routing.rule,
-        )?;
+        let judged = judge(&others, mode.routing.score, mode.routing.rule)?;
         mode.routing.extend_above = extend_above(&judged, EXTEND_COST)?;
     }
     let batches = batches(&images.select(&timed), batch)?;

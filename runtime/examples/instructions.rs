@@ -228,7 +228,7 @@ fn route(times: usize) -> Result<(), Box<dyn Error>> {
     let table: Vec<u32> = (0..CLASSES as u32).step_by(2).collect();
     let hard = HardClasses::new(&table, &table, CLASSES)?;
     let routing = Routing {
-        score: Score::Entropy,
+        score: Score::Entropy.into(),
         offload_above: 4.0,
         extend_above: None,
         extension_offload_above: None,

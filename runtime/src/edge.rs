@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use crate::server::Listener;
 use crate::shutdown;
 
-pub(crate) use active::{precision, routing};
+pub(crate) use active::{RoutingError, precision, router, routing};
 pub use service::Service;
 
 /// How the edge tier is started.

@@ -139,16 +139,10 @@ fn claims_of(
     steps: &mut Steps,
 ) -> Result<Vec<claims::Claim>, Box<dyn Error>> {
     use meanet_method::choose::{Goal, choose};
-    use meanet_method::{ExtensionRule, Ranking, Score, judge};
+    use meanet_method::{ExtensionRule, Score, judge};
 
     let stored = &unshifted.stored;
-    let ranking = Ranking::Score(Score::Entropy);
-    let judged = judge(
-        &stored.selection,
-        ranking,
-        Score::Entropy,
-        ExtensionRule::Extension,
-    )?;
+    let judged = judge(&stored.selection, Score::Entropy.into(), ExtensionRule::Extension)?;
     let half = choose(&judged, None, Goal::OffloadBudget(0.5));
     let mut found = claims::claims(&Evidence {
         network: setup.subject.manifest.backbone.to_string(),

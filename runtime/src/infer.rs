@@ -56,7 +56,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let hard = HardClasses::new(&manifest.hard_classes, edge.outputs(), edge.classes())?;
     let cloud = blobs.cloud.as_deref().map(CloudNetwork::load).transpose()?;
     let routing = Routing {
-        score: Score::Entropy,
+        score: Score::Entropy.into(),
         offload_above: args.offload_above,
         extend_above: None,
         extension_offload_above: None,

@@ -107,7 +107,7 @@ fn train(args: &Args) -> Result<JobReport, Box<dyn Error>> {
     let service = InService {
         blobs,
         hard_classes: &table,
-        routing: &routing(&spec.routing),
+        routing: &routing(&spec.routing)?,
         precision: precision(spec.model.precision),
     };
     let trained = retrain(&recipe, &service, &material, &processor)?;

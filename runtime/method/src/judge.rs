@@ -3,38 +3,8 @@
 use snafu::ResultExt;
 
 use crate::outputs::{EvaluateError, LogitsSnafu, Outputs};
-use crate::route::{Exit, ExtensionRule, Routing, WhenUnavailable, after_main, local_answer};
-use crate::router::Router;
-use crate::score::{Score, best, softmax};
-
-/// How the main exit's doubt is measured.
-#[derive(Clone, Copy, Debug)]
-pub enum Ranking<'a> {
-    /// By a function of its softmax.
-    Score(Score),
-    /// By a learned router: the probability that the cloud is right where the edge is wrong.
-    Learned(&'a Router),
-}
-
-impl Ranking<'_> {
-    /// The score of probabilities `p`, `[classes]`; larger means rather to the cloud.
-    #[must_use]
-    pub fn of(&self, p: &[f32]) -> f32 {
-        match self {
-            Self::Score(score) => score.of(p),
-            Self::Learned(router) => router.of(p),
-        }
-    }
-
-    /// The largest value possible for `classes` classes.
-    #[must_use]
-    pub fn range(&self, classes: usize) -> f32 {
-        match self {
-            Self::Score(score) => score.range(classes),
-            Self::Learned(_) => 1.0,
-        }
-    }
-}
+use crate::route::{Exit, ExtensionRule, Ranking, Routing, WhenUnavailable, after_main, local_answer};
+use crate::score::{best, softmax};
 
 /// One image under one ranking and one rule. Thresholds are still open, but for the one of [`Judged::extended_above`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -105,17 +75,11 @@ impl Judged {
     }
 }
 
-/// Judges every image: the main exit by `ranking`, the extension by `extension_score`, the edge's answer by `rule`. The extension is
-/// asked about every input of a hard class.
-pub fn judge(
-    outputs: &Outputs,
-    ranking: Ranking<'_>,
-    extension_score: Score,
-    rule: ExtensionRule,
-) -> Result<Vec<Judged>, EvaluateError> {
+/// Judges every image: the exits by `score`, the edge's answer by `rule`. The extension is asked about every input of a hard class.
+pub fn judge(outputs: &Outputs, score: Ranking, rule: ExtensionRule) -> Result<Vec<Judged>, EvaluateError> {
     let hard = outputs.check()?;
     let routing = Routing {
-        score: extension_score,
+        score,
         offload_above: f32::INFINITY,
         extend_above: None,
         extension_offload_above: None,
@@ -125,9 +89,8 @@ pub fn judge(
     let one = |image: usize, label: u32| {
         let logits = &outputs.main[image];
         let local = after_main(logits, &routing, &hard).context(LogitsSnafu { image })?;
-        let p = softmax(logits).context(LogitsSnafu { image })?;
         let mut judged = Judged {
-            main_score: ranking.of(&p),
+            main_score: local.score,
             extension_score: None,
             main_right: local.main.label == label,
             edge_exit: Exit::Main,
@@ -139,7 +102,7 @@ pub fn judge(
             let (answer, _) =
                 local_answer(&local.main, logits, &routing, &hard).context(LogitsSnafu { image })?;
             let q = softmax(logits).context(LogitsSnafu { image })?;
-            judged.extension_score = Some(extension_score.of(&q));
+            judged.extension_score = Some(score.of_extension(&q));
             judged.edge_exit = answer.exit;
             judged.edge_right = answer.label == label;
         }
@@ -161,7 +124,9 @@ pub fn judge(
 mod tests {
     use super::*;
     use crate::route::AfterMain;
+    use crate::router::Router;
     use crate::samples::outputs;
+    use crate::score::Score;
     use proptest::prelude::*;
 
     proptest! {
@@ -175,11 +140,16 @@ mod tests {
             tie: Option<proptest::sample::Index>,
             tie_of_extend: Option<proptest::sample::Index>,
             more_confident: bool,
-            which in 0_usize..3,
+            which in 0_usize..4,
         ) {
-            let score = [Score::Entropy, Score::LeastConfidence, Score::Margin][which];
+            let score = [
+                Ranking::Score(Score::Entropy),
+                Ranking::Score(Score::LeastConfidence),
+                Ranking::Score(Score::Margin),
+                Ranking::Learned(Router::new([-1.0, 0.5, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 3.0, -0.5], 0.2).unwrap()),
+            ][which];
             let rule = if more_confident { ExtensionRule::MoreConfident } else { ExtensionRule::Extension };
-            let all = judge(&outputs, Ranking::Score(score), score, rule).unwrap();
+            let all = judge(&outputs, score, rule).unwrap();
             // Thresholds are strict: often one is just the score of some image.
             let tied = tie.map(|index| all[index.index(all.len())]);
             let offload_above = tied.map_or(offload_above, |one| one.main_score);

@@ -22,12 +22,14 @@ pub use curve::{Point, at, curve};
 pub use energy::{Costs, EdgeEnergy, EnergyProfile, ProfileError, Spent, Uplink};
 pub use hard::{HardClasses, HardClassesError};
 pub use interval::{Difference, Proportion};
-pub use judge::{Judged, Ranking, judge};
+pub use judge::{Judged, judge};
 pub use outputs::{EvaluateError, ExitReport, Outputs, Report, by_entropy};
 pub use route::{
-    AfterMain, Answer, Exit, ExtensionRule, LocalAnswer, Routing, WhenUnavailable, after_main, cloud_answer,
-    local_answer,
+    AfterMain, Answer, Exit, ExtensionRule, LocalAnswer, Ranking, Routing, WhenUnavailable, after_main,
+    cloud_answer, local_answer,
 };
-pub use router::{FitRouterError, Router};
+pub use router::{
+    FEATURES as ROUTER_FEATURES, FitRouterError, LARGEST as ROUTER_LARGEST, Router, RouterError,
+};
 pub use score::{Score, ScoreError, best, softmax};
 pub use tally::{ExitCount, Tally};

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use snafu::{ResultExt, Snafu, ensure};
 
 use crate::hard::{HardClasses, HardClassesError};
-use crate::judge::{Judged, Ranking, judge};
+use crate::judge::{Judged, judge};
 use crate::route::{Exit, ExtensionRule, Routing};
 use crate::score::{Score, ScoreError, best};
 use crate::tally::Tally;
@@ -184,7 +184,7 @@ impl Outputs {
 
     /// Counts of what `routing` makes of all images. Without a cloud nothing is sent to one.
     pub fn tally(&self, routing: &Routing) -> Result<Tally, EvaluateError> {
-        let judged: Vec<Judged> = judge(self, Ranking::Score(routing.score), routing.score, routing.rule)?
+        let judged: Vec<Judged> = judge(self, routing.score, routing.rule)?
             .into_iter()
             .map(|one| one.extended_above(routing.extend_above))
             .collect();
@@ -236,7 +236,7 @@ impl From<&Tally> for Report {
 #[must_use]
 pub fn by_entropy(offload_above: Option<f32>, rule: ExtensionRule) -> Routing {
     Routing {
-        score: Score::Entropy,
+        score: Score::Entropy.into(),
         offload_above: offload_above.unwrap_or(f32::INFINITY),
         extend_above: None,
         extension_offload_above: None,

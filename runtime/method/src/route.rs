@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::hard::HardClasses;
+use crate::router::Router;
 use crate::score::{Score, ScoreError, best, softmax};
 
 /// Who answered.
@@ -49,11 +50,56 @@ pub enum WhenUnavailable {
     Fail,
 }
 
+/// How an exit's doubt is measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Ranking {
+    /// By a function of its softmax.
+    Score(Score),
+    /// The main exit by a learned router: the probability that the cloud is right where the edge is wrong. The extension by entropy, as
+    /// the router knows nothing of it.
+    Learned(Router),
+}
+
+impl From<Score> for Ranking {
+    fn from(score: Score) -> Self {
+        Self::Score(score)
+    }
+}
+
+impl Ranking {
+    /// The main exit's score, of its probabilities `p`, `[classes]`; larger means rather to the cloud.
+    #[must_use]
+    pub fn of(&self, p: &[f32]) -> f32 {
+        match self {
+            Self::Score(score) => score.of(p),
+            Self::Learned(router) => router.of(p),
+        }
+    }
+
+    /// The extension's score, of its probabilities `q`, `[outputs of the extension]`.
+    #[must_use]
+    pub fn of_extension(&self, q: &[f32]) -> f32 {
+        match self {
+            Self::Score(score) => score.of(q),
+            Self::Learned(_) => Score::Entropy.of(q),
+        }
+    }
+
+    /// The largest value possible for the main exit of `classes` classes.
+    #[must_use]
+    pub fn range(&self, classes: usize) -> f32 {
+        match self {
+            Self::Score(score) => score.range(classes),
+            Self::Learned(_) => 1.0,
+        }
+    }
+}
+
 /// When an input leaves by which exit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Routing {
     /// How unsure an exit is.
-    pub score: Score,
+    pub score: Ranking,
     /// Inputs with a main score above this go to the cloud.
     pub offload_above: f32,
     /// Inputs of a hard class are extended with a main score above this; absent: all of them.
@@ -139,7 +185,7 @@ pub fn local_answer(
     let (index, confidence) = best(&q);
     let unsure = routing
         .extension_offload_above
-        .is_some_and(|t| routing.score.of(&q) > t);
+        .is_some_and(|t| routing.score.of_extension(&q) > t);
     let main_wins = routing.rule == ExtensionRule::MoreConfident && main.confidence > confidence;
     let answer = match hard.class(index) {
         Some(label) if !main_wins => Answer {
@@ -169,7 +215,7 @@ mod tests {
 
     fn routing() -> Routing {
         Routing {
-            score: Score::Entropy,
+            score: Score::Entropy.into(),
             offload_above: 0.9,
             extend_above: None,
             extension_offload_above: None,

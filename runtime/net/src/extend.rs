@@ -73,6 +73,23 @@ impl Extension {
         }
     }
 
+    /// The same, but deaf to the main block's features until it is trained with some. Only where features are concatenated.
+    pub(crate) fn deaf(mut self) -> Self {
+        let Some(block) = self.blocks.first_mut() else {
+            return self;
+        };
+        let entry = block.first.as_mut().unwrap_or(&mut block.second);
+        for ConvNorm { conv, .. } in [Some(entry), block.shortcut.as_mut()].into_iter().flatten() {
+            conv.weight = conv.weight.clone().map(|weight| {
+                let [out, entering, rows, columns] = weight.dims();
+                let main = [0..out, 0..entering / 2, 0..rows, 0..columns];
+                let zeros = weight.clone().slice(main.clone()).zeros_like();
+                weight.slice_assign(main, zeros)
+            });
+        }
+        self
+    }
+
     /// Main and adaptive features, each `[n, c, h/r, w/r]` → `[n, outputs]`
     pub(crate) fn forward(&self, main: Tensor<4>, adaptive: Tensor<4>) -> Tensor<2> {
         let x = match self.fusion {

@@ -172,7 +172,7 @@ impl Blueprint {
     /// Stages of the extension, and the channels that enter it.
     pub(crate) fn extension(&self, layout: &Layout) -> (usize, Vec<Stage>) {
         let taps = self.taps(layout);
-        let features = channels(&layout.stem, &layout.stages[..taps]);
+        let features = channels(&layout.stem, &self.main(layout));
         let entering = match self.fusion {
             Fusion::Concat => 2 * features,
             Fusion::Sum => features,
@@ -192,8 +192,8 @@ impl Blueprint {
         }
     }
 
-    /// Rows and columns of the features for an image of so many; says what is wrong with images of that size.
-    pub(crate) fn features(&self, image: [usize; 2]) -> Result<[usize; 2], String> {
+    /// Channels, rows and columns of the features for an image of so many rows and columns; says what is wrong with images of that size.
+    pub(crate) fn features(&self, image: [usize; 2]) -> Result<[usize; 3], String> {
         let layout = self.backbone.layout();
         let least = match self.exit() {
             Exit::Pooled => 1,
@@ -207,7 +207,7 @@ impl Blueprint {
                 .filter(|&side| side >= least)
         };
         match image.map(side) {
-            [Some(height), Some(width)] => Ok([height, width]),
+            [Some(height), Some(width)] => Ok([channels(&layout.stem, &self.main(&layout)), height, width]),
             _ => Err(format!(
                 "images of {}×{} are too small for a {} in variant {:?}",
                 image[0], image[1], self.backbone, self.variant

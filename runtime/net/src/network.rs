@@ -36,8 +36,9 @@ impl Network {
         image: [usize; 2],
         device: &Device,
     ) -> Result<Self, String> {
-        let [height, width] = blueprint.features(image)?.map(|side| side / GRID);
-        Ok(Self::with_features(blueprint, classes, height * width, device))
+        let [_, height, width] = blueprint.features(image)?;
+        let squares = (height / GRID) * (width / GRID);
+        Ok(Self::with_features(blueprint, classes, squares, device))
     }
 
     /// `squares` is how many means of a channel the classifier sees where the exit is a grid.

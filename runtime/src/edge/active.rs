@@ -1,11 +1,13 @@
 use std::sync::Arc;
 
 use meanet_crds::deployment::{
-    ExtensionRule, Precision as PrecisionSpec, Routing as RoutingSpec, Score, WhenCloudUnavailable,
+    ExtensionRule, LearnedScore, Precision as PrecisionSpec, Routing as RoutingSpec, Score,
+    WhenCloudUnavailable,
 };
 use meanet_crds::revision::MEANetRevisionSpec;
-use meanet_method as method;
+use meanet_method::{self as method, Ranking, Router, RouterError};
 use meanet_net::{EdgeNetwork, Precision};
+use snafu::{OptionExt, ResultExt, Snafu};
 use tokio::sync::watch;
 
 /// One revision, ready to answer. Weights and routing travel together: a request holds one of these from start to end.
@@ -23,34 +25,60 @@ pub(super) struct Loaded {
 }
 
 impl Active {
-    pub(super) fn new(name: String, spec: MEANetRevisionSpec, network: Arc<Loaded>) -> Self {
-        let routing = routing(&spec.routing);
-        Self {
+    pub(super) fn new(
+        name: String,
+        spec: MEANetRevisionSpec,
+        network: Arc<Loaded>,
+    ) -> Result<Self, RoutingError> {
+        Ok(Self {
+            routing: routing(&spec.routing)?,
             name,
             spec,
-            routing,
             network,
-        }
+        })
     }
 
-    /// The same network under another revision's routing, where the weights are the same.
+    /// The same network under another revision's routing, where the weights are the same and the routing is one.
     pub(super) fn reroute(&self, name: &str, spec: &MEANetRevisionSpec) -> Option<Self> {
         (self.spec.weights.main == spec.weights.main
             && self.spec.weights.adaptive == spec.weights.adaptive
             && self.spec.weights.extension == spec.weights.extension
             && self.spec.hard_classes == spec.hard_classes
             && self.spec.model == spec.model)
-            .then(|| Self::new(name.to_owned(), spec.clone(), Arc::clone(&self.network)))
+            .then(|| Self::new(name.to_owned(), spec.clone(), Arc::clone(&self.network)).ok())
+            .flatten()
     }
 }
 
+/// A routing that cannot be followed. The API server admits none; a definition older than this program may.
+#[derive(Clone, Debug, PartialEq, Snafu)]
+pub(crate) enum RoutingError {
+    #[snafu(display(
+        "failed to read routing: score is Learned and learned is absent; set it to what `meanet choose --score learned` prints"
+    ))]
+    NoWeights,
+    #[snafu(display("failed to read routing.learned: {source}"))]
+    Weights { source: RouterError },
+}
+
+/// The learned score of a routing, whether it is used or not.
+pub(crate) fn router(spec: &RoutingSpec) -> Result<Option<Router>, RoutingError> {
+    let router = |learned: &LearnedScore| Router::new(learned.weights, learned.bias);
+    spec.learned
+        .as_ref()
+        .map(router)
+        .transpose()
+        .context(WeightsSnafu)
+}
+
 /// A revision's routing as the method takes it.
-pub(crate) fn routing(spec: &RoutingSpec) -> method::Routing {
-    method::Routing {
+pub(crate) fn routing(spec: &RoutingSpec) -> Result<method::Routing, RoutingError> {
+    Ok(method::Routing {
         score: match spec.score {
-            Score::Entropy => method::Score::Entropy,
-            Score::LeastConfidence => method::Score::LeastConfidence,
-            Score::Margin => method::Score::Margin,
+            Score::Entropy => method::Score::Entropy.into(),
+            Score::LeastConfidence => method::Score::LeastConfidence.into(),
+            Score::Margin => method::Score::Margin.into(),
+            Score::Learned => Ranking::Learned(router(spec)?.context(NoWeightsSnafu)?),
         },
         offload_above: spec.offload_above as f32,
         extend_above: spec.extend_above.map(|v| v as f32),
@@ -63,7 +91,7 @@ pub(crate) fn routing(spec: &RoutingSpec) -> method::Routing {
             WhenCloudUnavailable::AnswerLocally => method::WhenUnavailable::AnswerLocally,
             WhenCloudUnavailable::Fail => method::WhenUnavailable::Fail,
         },
-    }
+    })
 }
 
 /// A revision's precision as networks take it.
@@ -92,5 +120,34 @@ impl Slot {
     /// Puts `active` into service; gives what was there before.
     pub(super) fn set(&self, active: Arc<Active>) -> Option<Arc<Active>> {
         self.0.send_replace(Some(active))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_learned_score_without_usable_weights_is_refused_by_name() {
+        let mut spec = RoutingSpec {
+            score: Score::Learned,
+            ..RoutingSpec::default()
+        };
+        let error = routing(&spec).unwrap_err().to_string();
+        assert!(error.contains("set it to what `meanet choose"), "{error}");
+        let mut learned = LearnedScore {
+            weights: [0.0; 12],
+            bias: 2e6,
+        };
+        spec.learned = Some(learned.clone());
+        let error = routing(&spec).unwrap_err();
+        assert!(
+            snafu::ErrorCompat::iter_chain(&error).any(|e| e.to_string().contains("bias")),
+            "{error}"
+        );
+        learned.bias = 0.0;
+        spec.learned = Some(learned);
+        let score = routing(&spec).unwrap().score;
+        assert!((score.of(&[0.5, 0.5]) - 0.5).abs() < f32::EPSILON);
     }
 }

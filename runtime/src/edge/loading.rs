@@ -16,7 +16,7 @@ use snafu::{ResultExt, Snafu, ensure};
 use tokio::sync::Semaphore;
 use tracing::warn;
 
-use super::active::{Active, Loaded, Slot, precision};
+use super::active::{Active, Loaded, RoutingError, Slot, precision};
 
 /// Largest blob of an edge network in bytes.
 const MAX_BLOB: u64 = 256 << 20;
@@ -45,6 +45,8 @@ pub(super) enum LoadError {
     Weights { source: WeightsError },
     #[snafu(display("{source}"))]
     Table { source: HardClassesError },
+    #[snafu(display("{source}"))]
+    Routing { source: RoutingError },
     #[snafu(display("failed to take the weights: {reason}"))]
     Unlike { reason: String },
     #[snafu(display("failed to use {}: {source}", path.display()))]
@@ -106,7 +108,8 @@ impl Loader {
             source: io::Error::new(io::ErrorKind::InvalidData, e),
         })?;
         let network = load(&self.blobs, &saved.spec, self.compute)?;
-        Ok(Some(Active::new(saved.name, saved.spec, Arc::new(network))))
+        let active = Active::new(saved.name, saved.spec, Arc::new(network));
+        active.context(RoutingSnafu).map(Some)
     }
 
     /// Fetches what is missing, checks everything, and tries the network once.
@@ -137,7 +140,7 @@ impl Loader {
         let network = tokio::task::spawn_blocking(decode)
             .await
             .map_err(|_| LoadError::Thread)??;
-        Ok(Active::new(name.to_owned(), spec.clone(), Arc::new(network)))
+        Active::new(name.to_owned(), spec.clone(), Arc::new(network)).context(RoutingSnafu)
     }
 
     async fn fetch(&self, digest: Digest) -> Result<(), LoadError> {

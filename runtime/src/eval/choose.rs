@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::figures::Figures;
-use super::setting::{Common, RuleName, ScoreName, Setting, energy, present, threshold};
+use super::setting::{Common, RuleName, ScoreName, Setting, energy, fit_router, present, threshold};
 use super::stored::Stored;
 
 /// Chooses thresholds on the selection images of a stored evaluation, tells what they do on its other images, and prints
@@ -88,7 +88,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let stored = Stored::open(&args.common.eval)?;
     let (deployment, spec) = present(args.common.deployment.as_deref())?;
     let profile = energy(args.common.energy.as_deref())?;
-    let (setting, selected) = pick(args, &stored, &Setting::from(&spec))?;
+    let (setting, selected) = pick(args, &stored, &Setting::try_from(&spec)?)?;
     let judged = setting.judge(&stored.report, &stored.selection)?;
     let tally = Tally::of(&judged, setting.threshold(), setting.extension_offload_above);
     let costs = stored.config.costs();
@@ -110,17 +110,21 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
 fn pick(args: &Args, stored: &Stored, present: &Setting) -> Result<(Setting, Tally), Box<dyn Error>> {
     let mut setting = Setting {
         score: args.score.unwrap_or(present.score),
+        learned: None,
         offload_above: None,
         extend_above: args.extend_above,
         extension_offload_above: args.extension_offload_above,
         extension_rule: args.extension_rule.unwrap_or(present.extension_rule),
     };
     if setting.score == ScoreName::Learned {
-        return Err(
-            "failed to choose a threshold for the learned score: spec.routing.score has no such value yet; \
-                    `meanet what-if --score learned` shows what it would bring"
-                .into(),
-        );
+        if args.max_risk.is_some() {
+            return Err(
+                "failed to guarantee a risk for the learned score: its weights are fitted to the images that would have to prove \
+                 it; give another --score, or --offload-budget or --target-accuracy"
+                    .into(),
+            );
+        }
+        setting.learned = Some(fit_router(&stored.selection, setting.extension_rule.into())?);
     }
     let mut judged = setting.judge(&stored.selection, &stored.selection)?;
     if setting.extend_above.is_none() && args.max_risk.is_none() {
@@ -173,6 +177,10 @@ impl From<RiskName> for Risk {
 fn fragment(setting: &Setting, spec: &RoutingSpec, deployment: Option<&MEANetDeployment>) -> Value {
     let mut routing = Map::new();
     routing.insert("score".to_owned(), json!(setting.score.as_str()));
+    if let Some(router) = &setting.learned {
+        let weights = json!({"weights": router.weights(), "bias": router.bias()});
+        routing.insert("learned".to_owned(), weights);
+    }
     routing.insert("offloadAbove".to_owned(), number(setting.threshold()));
     for (name, chosen, before) in [
         ("extendAbove", setting.extend_above, spec.extend_above),

@@ -107,9 +107,10 @@ fn build(
     profile: EnergyProfile,
     routing: &RoutingSpec,
 ) -> Result<EvaluationReport, Box<dyn Error>> {
-    let present = Setting::from(routing);
+    let present = Setting::try_from(routing)?;
     // Without a cloud, or where it never mends anything, there is nothing to learn.
-    let router = fit_router(&stored.selection, present.extension_rule.into()).ok();
+    let fitted = || fit_router(&stored.selection, present.extension_rule.into()).ok();
+    let router = present.learned.or_else(fitted);
     let scores = ScoreName::ALL
         .into_iter()
         .filter(|score| *score != ScoreName::Learned || router.is_some())
@@ -138,6 +139,7 @@ fn lines(stored: &Stored, profile: &EnergyProfile, present: &Setting) -> Result<
     };
     let edge = |rule| Setting {
         score: ScoreName::Entropy,
+        learned: None,
         offload_above: None,
         extend_above: None,
         extension_offload_above: None,

@@ -13,6 +13,8 @@ use meanet_method::{
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::edge::RoutingError;
+
 /// Largest YAML file read.
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -49,7 +51,7 @@ pub(crate) enum ScoreName {
     Entropy,
     LeastConfidence,
     Margin,
-    /// A router fitted to the selection images. The API has no such score yet.
+    /// A router: the deployment's, else one fitted to the selection images.
     Learned,
 }
 
@@ -70,7 +72,7 @@ impl From<RuleName> for ExtensionRule {
 }
 
 impl ScoreName {
-    /// Those that the API knows, and the learned one.
+    /// All of them.
     pub(crate) const ALL: [Self; 4] = [Self::Entropy, Self::LeastConfidence, Self::Margin, Self::Learned];
 
     /// The function of the softmax; for the learned score, the one that the extension is judged by.
@@ -98,6 +100,9 @@ impl ScoreName {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Setting {
     pub(crate) score: ScoreName,
+    /// The router of the learned score; absent: one is fitted to the selection images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) learned: Option<Router>,
     /// Absent: nothing is sent by the main exit's score.
     pub(crate) offload_above: Option<f32>,
     /// Absent: the extension is asked about every input of a hard class.
@@ -106,15 +111,19 @@ pub(crate) struct Setting {
     pub(crate) extension_rule: RuleName,
 }
 
-impl From<&RoutingSpec> for Setting {
-    fn from(spec: &RoutingSpec) -> Self {
-        let routing = crate::edge::routing(spec);
-        Self {
+impl TryFrom<&RoutingSpec> for Setting {
+    type Error = RoutingError;
+
+    fn try_from(spec: &RoutingSpec) -> Result<Self, RoutingError> {
+        let routing = crate::edge::routing(spec)?;
+        Ok(Self {
             score: match routing.score {
-                Score::Entropy => ScoreName::Entropy,
-                Score::LeastConfidence => ScoreName::LeastConfidence,
-                Score::Margin => ScoreName::Margin,
+                Ranking::Score(Score::Entropy) => ScoreName::Entropy,
+                Ranking::Score(Score::LeastConfidence) => ScoreName::LeastConfidence,
+                Ranking::Score(Score::Margin) => ScoreName::Margin,
+                Ranking::Learned(_) => ScoreName::Learned,
             },
+            learned: crate::edge::router(spec)?,
             offload_above: Some(routing.offload_above),
             extend_above: routing.extend_above,
             extension_offload_above: routing.extension_offload_above,
@@ -122,26 +131,25 @@ impl From<&RoutingSpec> for Setting {
                 ExtensionRule::Extension => RuleName::Extension,
                 ExtensionRule::MoreConfident => RuleName::MoreConfident,
             },
-        }
+        })
     }
 }
 
 impl Setting {
-    /// Judges `outputs` by its score and rule, with the extension asked where this says. The learned score is fitted to `selection` first.
+    /// Judges `outputs` by its score and rule, with the extension asked where this says. A learned score without a router is fitted to
+    /// `selection` first.
     pub(crate) fn judge(
         &self,
         outputs: &Outputs,
         selection: &Outputs,
     ) -> Result<Vec<Judged>, Box<dyn Error>> {
         let rule = self.extension_rule.into();
-        let router;
-        let ranking = if self.score == ScoreName::Learned {
-            router = fit_router(selection, rule)?;
-            Ranking::Learned(&router)
-        } else {
-            Ranking::Score(self.score.score())
+        let score = match (self.score, self.learned) {
+            (ScoreName::Learned, Some(router)) => Ranking::Learned(router),
+            (ScoreName::Learned, None) => Ranking::Learned(fit_router(selection, rule)?),
+            (score, _) => score.score().into(),
         };
-        let judged = judge(outputs, ranking, self.score.score(), rule)?.into_iter();
+        let judged = judge(outputs, score, rule)?.into_iter();
         Ok(judged.map(|one| one.extended_above(self.extend_above)).collect())
     }
 
@@ -179,7 +187,7 @@ impl Setting {
 
 /// A router fitted to tell, from the main exit, where the cloud mends the edge's answer under `rule`.
 pub(crate) fn fit_router(selection: &Outputs, rule: ExtensionRule) -> Result<Router, Box<dyn Error>> {
-    let judged = judge(selection, Ranking::Score(Score::Entropy), Score::Entropy, rule)?;
+    let judged = judge(selection, Score::Entropy.into(), rule)?;
     let rows = selection
         .main
         .iter()
@@ -284,7 +292,7 @@ mod tests {
         let (deployment, routing) = present(Some(&sample)).unwrap();
         assert_eq!(deployment.unwrap().metadata.name.as_deref(), Some("street-cams"));
         assert_eq!(
-            Setting::from(&routing).offload_above,
+            Setting::try_from(&routing).unwrap().offload_above,
             Some(routing.offload_above as f32)
         );
     }

@@ -55,7 +55,7 @@ struct Side {
 /// Runs the sub-command.
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let stored = Stored::open(&args.common.eval)?;
-    let present = Setting::from(&present(args.common.deployment.as_deref())?.1);
+    let present = Setting::try_from(&present(args.common.deployment.as_deref())?.1)?;
     let proposed = args.proposed(&present)?;
     let profile = energy(args.common.energy.as_deref())?;
     let side = |setting: Setting| {
@@ -115,6 +115,7 @@ impl Args {
             .filter(|_| !self.no_extension_offload);
         Ok(Setting {
             score,
+            learned: carried.learned,
             offload_above: self.offload_above.or(present.offload_above),
             extend_above: self.extend_above.or(extend_above),
             extension_offload_above: self.extension_offload_above.or(extension_offload_above),
@@ -236,6 +237,7 @@ mod tests {
     fn proposed(flags: &[&str]) -> Result<Setting, String> {
         let present = Setting {
             score: ScoreName::Entropy,
+            learned: None,
             offload_above: Some(0.9),
             extend_above: Some(0.1),
             extension_offload_above: Some(0.5),

@@ -5,7 +5,7 @@ use std::error::Error;
 use meanet_data::Shuffle;
 use meanet_method::choose::{EXTEND_COST, extend_above};
 use meanet_method::{
-    Costs, Difference, EnergyProfile, ExtensionRule, Judged, Outputs, Proportion, Ranking, Score, judge,
+    Costs, Difference, EnergyProfile, ExtensionRule, Judged, Outputs, Proportion, Score, judge,
 };
 
 use super::line::{Line, Routed};
@@ -129,12 +129,7 @@ pub(super) fn edge(outputs: &Outputs, rule: ExtensionRule) -> Result<Vec<Judged>
         cloud: Vec::new(),
         ..outputs.clone()
     };
-    Ok(judge(
-        &outputs,
-        Ranking::Score(Score::Entropy),
-        Score::Entropy,
-        rule,
-    )?)
+    Ok(judge(&outputs, Score::Entropy.into(), rule)?)
 }
 
 /// `judged` with the extension asked as little as costs next to nothing on the held-out images.

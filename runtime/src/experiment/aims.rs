@@ -14,7 +14,7 @@ const SHIPPED: u64 = 2_000_000;
 /// Points below the cloud alone that edge and cloud together may be.
 const CLOUD_LOSS: f64 = 0.005;
 /// Share that may leave the edge for that.
-const OFFLOAD: f64 = 0.5;
+pub(super) const OFFLOAD: f64 = 0.5;
 /// Share of the memory of training everything that training adaptive and extension block may take.
 const MEMORY: f64 = 1.0 / 3.0;
 
@@ -84,13 +84,12 @@ fn edge_gain(results: &Results) -> Option<Aim> {
     })
 }
 
-/// With the threshold that sends as much as is needed on held-out images; where none is as good, with that of the largest budget
-/// that keeps to the share allowed.
+/// With the thrifty threshold; where nothing pays, with that of the largest budget that keeps to the share allowed.
 fn with_cloud(results: &Results) -> Option<Aim> {
     let cascade = results.cascade.as_ref()?;
     let budget = cascade.budgets.iter().rfind(|budget| budget.at_most <= OFFLOAD)?;
     let budgeted = budget.lines.iter().find(|line| line.name == "MEANet")?;
-    let line = cascade.near_cloud.as_ref().unwrap_or(budgeted);
+    let line = cascade.thrifty.as_ref().unwrap_or(budgeted);
     let cloud = &cascade.cloud_only;
     let loss = cloud.accuracy.share - line.accuracy.share;
     let saved = 1.0 - line.spent.joules / cloud.spent.joules.max(f64::MIN_POSITIVE);

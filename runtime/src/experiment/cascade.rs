@@ -3,23 +3,23 @@
 
 use std::error::Error;
 
-use meanet_method::choose::{ChooseError, Goal, choose, choose_both};
+use meanet_method::choose::{EXTEND_COST, Goal, choose, choose_both, extend_above};
 use meanet_method::{
-    Costs, EnergyProfile, EvaluateError, ExtensionRule, Judged, Outputs, Point, Proportion, Ranking, Score,
-    Tally, curve, judge,
+    Costs, EnergyProfile, EvaluateError, ExtensionRule, Judged, Outputs, Point, Proportion, Score, Tally,
+    curve, judge,
 };
 use serde::{Deserialize, Serialize};
 
 use super::ablation::{edge, local, sparing};
+use super::aims::OFFLOAD;
 use super::line::{Line, Routed};
 use super::unshifted::Unshifted;
-use crate::eval::setting::{RuleName, ScoreName, Setting};
+use crate::eval::setting::{RuleName, ScoreName, Setting, fit_router};
 
 /// Shares that may be sent.
 const BUDGETS: [f64; 5] = [0.1, 0.2, 0.3, 0.4, 0.5];
-/// How far below the cloud alone the threshold may be, on held-out images, that comes near it by sending least. Half of what is
-/// aimed at on test images, as chance has a part in what is chosen.
-pub(super) const NEAR: f64 = 0.0025;
+/// What a thrifty threshold takes, on held-out images, of what it may send and spend: other images are sent a little more or less.
+pub(super) const THRIFTY: f64 = 0.95;
 /// Points of a curve that are written.
 const POINTS: usize = 60;
 
@@ -30,9 +30,9 @@ pub(super) struct Cascade {
     pub(super) edge_only: Line,
     pub(super) cloud_only: Line,
     pub(super) budgets: Vec<Budget>,
-    /// As good as the cloud alone on held-out images, but for a little, and sending least; absent where no threshold is.
+    /// What pays beside the cloud alone: see [`Ways::thrifty`]; absent where nothing does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) near_cloud: Option<Line>,
+    pub(super) thrifty: Option<Line>,
     pub(super) curves: Vec<Curve>,
 }
 
@@ -120,6 +120,15 @@ impl Way {
     }
 }
 
+/// A setting that may be the thrifty one.
+struct Candidate {
+    name: String,
+    /// Held-out images.
+    chosen_by: Vec<Judged>,
+    /// Test images.
+    judged: Vec<Judged>,
+}
+
 /// All ways to answer.
 struct Ways<'a> {
     /// The extension is not asked about what the main exit is sure of.
@@ -182,30 +191,72 @@ pub(super) fn cascade(
         edge_only: local(&at_edge).line("edge only", None, profile, &costs),
         cloud_only: cloud_only(&ways.meanet.judged, profile, &costs),
         budgets: budgets.collect::<Result<_, _>>()?,
-        near_cloud: ways.near_cloud(selection)?,
+        thrifty: ways.thrifty(selection)?,
         curves: curves.map(|way| way.curve(profile)).collect(),
     }))
 }
 
 impl Ways<'_> {
-    /// The threshold that sends least among those that are about as good as the cloud alone on held-out images.
-    fn near_cloud(&self, selection: &Outputs) -> Result<Option<Line>, Box<dyn Error>> {
-        let chosen_by = sparing(selection, by_entropy(selection)?)?;
-        let goal = Goal::TargetAccuracy((selection.cloud_accuracy().unwrap_or(1.0) - NEAR).max(0.0));
-        let offload_above = match choose(&chosen_by, None, goal) {
-            Ok(choice) => choice.offload_above,
-            Err(ChooseError::Accuracy { .. }) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let routed = Routed {
-            judged: &self.meanet.judged,
-            offload_above,
-            extension_offload_above: None,
-        };
+    /// The most accurate setting on held-out images of those that send at most half of these and spend less than the cloud alone, both
+    /// with something to spare: by entropy or by the learned router, with the extension asked or kept for when there is no cloud. Of
+    /// equally accurate ones that which sends least.
+    fn thrifty(&self, selection: &Outputs) -> Result<Option<Line>, Box<dyn Error>> {
         let (profile, costs) = (self.profile, &self.costs);
-        let sent = routed.tally().offload();
-        let plain = self.plain.matched(Tally::offload, sent).answers();
-        Ok(Some(routed.line("MEANet", Some(&plain), profile, costs)))
+        let joules = THRIFTY * profile.cloud_only(costs).joules;
+        let pays = |tally: &Tally| {
+            tally.offload() <= THRIFTY * OFFLOAD && profile.spent(tally, costs).joules <= joules
+        };
+        let candidates = self.candidates(selection)?;
+        let points = candidates.iter().flat_map(|candidate| {
+            let points = curve(&candidate.chosen_by, None).into_iter();
+            points.map(move |point| (candidate, point))
+        });
+        let best = points
+            .filter(|(_, point)| pays(&point.tally))
+            .reduce(|best, next| {
+                let (a, b) = (&next.1.tally, &best.1.tally);
+                let better = (a.right(), b.offload()) > (b.right(), a.offload());
+                if better { next } else { best }
+            });
+        Ok(best.map(|(candidate, point)| {
+            let routed = Routed {
+                judged: &candidate.judged,
+                offload_above: point.offload_above,
+                extension_offload_above: None,
+            };
+            let sent = routed.tally().offload();
+            let plain = self.plain.matched(Tally::offload, sent).answers();
+            routed.line(&candidate.name, Some(&plain), profile, costs)
+        }))
+    }
+
+    fn candidates(&self, selection: &Outputs) -> Result<Vec<Candidate>, Box<dyn Error>> {
+        let by_entropy = sparing(selection, by_entropy(selection)?)?;
+        let mut scores = vec![("MEANet", by_entropy, self.meanet.judged.clone())];
+        if let Some((fitted, judged)) = self.learned.clone() {
+            scores.push(("MEANet, learned router", fitted, judged));
+        }
+        let never = |all: &[Judged]| -> Vec<Judged> {
+            let one = |one: &Judged| one.extended_above(Some(f32::INFINITY));
+            all.iter().map(one).collect()
+        };
+        let both = scores.into_iter().flat_map(|(name, chosen_by, judged)| {
+            let without = Candidate {
+                name: format!("{name}, extension for want of the cloud"),
+                chosen_by: never(&chosen_by),
+                judged: never(&judged),
+            };
+            let name = name.to_owned();
+            [
+                Candidate {
+                    name,
+                    chosen_by,
+                    judged,
+                },
+                without,
+            ]
+        });
+        Ok(both.collect())
     }
 
     /// All ways, with thresholds that send about as much.
@@ -264,23 +315,20 @@ impl Ways<'_> {
 }
 
 fn by_entropy(outputs: &Outputs) -> Result<Vec<Judged>, EvaluateError> {
-    judge(
-        outputs,
-        Ranking::Score(Score::Entropy),
-        Score::Entropy,
-        ExtensionRule::Extension,
-    )
+    judge(outputs, Score::Entropy.into(), ExtensionRule::Extension)
 }
 
 /// Selection and report images judged by the learned router.
 fn learned(selection: &Outputs, report: &Outputs) -> Result<(Vec<Judged>, Vec<Judged>), Box<dyn Error>> {
-    let setting = Setting {
+    let mut setting = Setting {
         score: ScoreName::Learned,
+        learned: Some(fit_router(selection, ExtensionRule::Extension)?),
         offload_above: None,
         extend_above: None,
         extension_offload_above: None,
         extension_rule: RuleName::Extension,
     };
+    setting.extend_above = extend_above(&setting.judge(selection, selection)?, EXTEND_COST)?;
     Ok((
         setting.judge(selection, selection)?,
         setting.judge(report, selection)?,

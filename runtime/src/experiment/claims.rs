@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use meanet_method::{
-    Costs, Difference, EnergyProfile, Exit, ExtensionRule, Outputs, Proportion, Ranking, Score, judge,
+    Costs, Difference, EnergyProfile, Exit, ExtensionRule, Outputs, Proportion, Score, judge,
 };
 use serde::{Deserialize, Serialize};
 
@@ -148,12 +148,7 @@ fn easy(evidence: &Evidence<'_>, alone: &[bool]) -> Result<Claim, Box<dyn Error>
 }
 
 fn together(evidence: &Evidence<'_>, with: &[bool]) -> Result<Vec<Claim>, Box<dyn Error>> {
-    let judged = judge(
-        evidence.outputs,
-        Ranking::Score(Score::Entropy),
-        Score::Entropy,
-        ExtensionRule::Extension,
-    )?;
+    let judged = judge(evidence.outputs, Score::Entropy.into(), ExtensionRule::Extension)?;
     let routed = Routed {
         judged: &judged,
         offload_above: evidence.offload_above,

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use meanet_method::{Difference, Proportion};
 
 use super::aims::Aim;
-use super::cascade::{Cascade, NEAR};
+use super::aims::OFFLOAD;
+use super::cascade::{Cascade, THRIFTY};
 use super::claims::{Claim, Verdict};
 use super::line::Line;
 use super::memory::Memory;
@@ -151,9 +152,11 @@ fn cascade(page: &mut String, cascade: &Cascade) {
          MEANet's line: with the threshold that sends as much (equal bytes), and with the one that spends as much (equal joules: \
          what the extension costs is spent on sending more). Differences are against the plain cascade at equal bytes. Other networks at \
          the edge were trained by others, on all training images; their MACs say which edge they compare with. Thresholds keep to what \
-         may be sent on the held-out images, so that test images may exceed it a little. *As needed* is the threshold that sends least of those that \
-         are within {} points of the cloud alone on held-out images.\n\n",
-        100.0 * NEAR
+         may be sent on the held-out images, so that test images may exceed it a little. *Thrifty* is the setting, by entropy or by the \
+         learned router, with the extension asked or kept for when there is no cloud, that is most accurate on held-out images of those that send at most {:.1} % of these and spend at most {:.0} % of the energy \
+         of the cloud alone: half of the images and all of its energy, with something to spare.\n\n",
+        100.0 * THRIFTY * OFFLOAD,
+        100.0 * THRIFTY
     );
     let row = |first: String, line: &Line| {
         vec![
@@ -178,8 +181,8 @@ fn cascade(page: &mut String, cascade: &Cascade) {
             rows.push(row(first, line));
         }
     }
-    if let Some(near) = &cascade.near_cloud {
-        rows.push(row("as needed".to_owned(), near));
+    if let Some(thrifty) = &cascade.thrifty {
+        rows.push(row("thrifty".to_owned(), thrifty));
     }
     rows.push(row("–".to_owned(), &cascade.cloud_only));
     let head = [

@@ -46,9 +46,18 @@ pub struct Args {
     ghost_batch: usize,
     #[arg(long, default_value_t = 0.1)]
     learning_rate: f64,
+    /// Share of the run during which the rate climbs.
+    #[arg(long, default_value_t = 0.2)]
+    warm_up: f64,
+    #[arg(long, default_value_t = 0.1)]
+    label_smoothing: f32,
     /// Versions of each image to keep main features of.
     #[arg(long, default_value_t = 2)]
     views: usize,
+    /// Learn the classes from the raw input, cut anew in each epoch, without anything of the main block, whose logits are added
+    /// afterwards. For a main block that knows its training images by heart.
+    #[arg(long, conflicts_with_all = ["paper", "views"])]
+    second_opinion: bool,
     #[command(flatten)]
     augmentation: AugmentationArgs,
     #[command(flatten)]
@@ -93,6 +102,8 @@ pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         optimisation: Optimisation {
             batch_size: args.batch_size,
             learning_rate: args.learning_rate,
+            warm_up: args.warm_up,
+            label_smoothing: args.label_smoothing,
             average: (args.average > 0.0).then_some(args.average),
             ..Optimisation::default()
         },
@@ -101,6 +112,7 @@ pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         augmentation: args.augmentation.augmentation(),
         distillation: args.teacher.distillation(teacher.as_ref(), None),
         adds_to_main: !args.paper,
+        second_opinion: args.second_opinion,
         fusion: args.fusion,
         seed: args.data.seed,
         ..ExtensionRecipe::new(outputs_wanted)

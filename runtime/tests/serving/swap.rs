@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use meanet_crds::deployment::Precision;
+use meanet_crds::deployment::{LearnedScore, Precision, Score};
 use meanet_crds::revision::MEANetRevisionSpec;
 
 use crate::support::{CloudServer, EdgeServer, Model, Said, image, infer_json, revision, said};
@@ -30,6 +30,14 @@ fn revisions(model: &Model) -> Vec<(String, MEANetRevisionSpec)> {
     let (_, mut sparing) = all[2].clone();
     sparing.routing.extend_above = Some(10.0);
     all.push(("sparing-10".to_owned(), sparing));
+    let (_, mut learned) = all[2].clone();
+    let routing = &mut learned.routing;
+    // Half of what a softmax may say.
+    let mut weights = [0.0; 12];
+    (weights[0], weights[10]) = (-4.0, 4.0);
+    (routing.score, routing.learned) = (Score::Learned, Some(LearnedScore { weights, bias: 0.0 }));
+    routing.offload_above = 0.5;
+    all.push(("learned-0.5".to_owned(), learned));
     let (_, mut rounded) = all[2].clone();
     rounded.model.precision = Precision::Int8;
     all.push(("int8-10".to_owned(), rounded));
@@ -93,7 +101,10 @@ async fn no_answer_mixes_two_revisions() {
         })
     };
     assert!(
-        differ("own-10", "stubborn-10") && differ("own-0.5", "own-10") && differ("own-10", "sparing-10"),
+        differ("own-10", "stubborn-10")
+            && differ("own-0.5", "own-10")
+            && differ("own-10", "sparing-10")
+            && differ("own-10", "learned-0.5"),
         "nothing to mix up"
     );
     let score = |name: &str, seed: u32| expected[&(name.to_owned(), seed)].score;

@@ -30,7 +30,9 @@ pub fn type_(schema: &Value) -> String {
                 .map(|pattern| format!("matching `{pattern}`")),
         );
     }
-    words.extend(bound("maxItems").map(|max| format!("at most {max} of them")));
+    let exact = schema["minItems"] == schema["maxItems"];
+    let most = if exact { "" } else { "at most " };
+    words.extend(bound("maxItems").map(|max| format!("{most}{max} of them")));
     words.extend(bound("minProperties").map(|min| format!("at least {min} of them")));
     words.join(", ")
 }
@@ -56,6 +58,10 @@ mod tests {
             (
                 json!({"type": "array", "items": {"type": "integer"}, "maxItems": 3}),
                 "list of integer, at most 3 of them",
+            ),
+            (
+                json!({"type": "array", "items": {"type": "integer"}, "minItems": 3, "maxItems": 3}),
+                "list of integer, 3 of them",
             ),
             (
                 json!({"type": "object", "additionalProperties": {"type": "string"}, "minProperties": 1}),

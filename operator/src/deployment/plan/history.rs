@@ -126,7 +126,8 @@ impl History {
         let same_answers = same_precision
             && spec.routing.extend_above == routing.extend_above
             && spec.routing.extension_rule == routing.extension_rule
-            && spec.routing.score == routing.score;
+            && spec.routing.score == routing.score
+            && spec.routing.learned == routing.learned;
         self.ensure(Draft {
             cause: if same_precision {
                 Cause::RoutingChanged

@@ -50,14 +50,14 @@ fn it_learns_what_scores_do_not_say_and_keeps_it_on_fresh_images() {
 #[test]
 fn the_fit_is_an_optimum() {
     let rows = world(300, 3);
-    let router = Router::fit(&rows).unwrap();
-    let points: Vec<_> = rows
+    let raw: Vec<_> = rows.iter().map(|(p, _)| features(p)).collect();
+    let standard = Standard::of(&raw);
+    let points: Vec<Point> = raw
         .iter()
-        .map(|(p, gains)| (router.point(&features(p)), f64::from(u8::from(*gains))))
+        .zip(&rows)
+        .map(|(x, (_, gains))| (standard.point(x), f64::from(u8::from(*gains))))
         .collect();
-    let mut theta = [0.0; FEATURES + 1];
-    theta[..FEATURES].copy_from_slice(&router.weights);
-    theta[FEATURES] = router.bias;
+    let theta = optimum(&points, 0.5);
     let best = loss(&points, &theta);
     for i in 0..=FEATURES {
         for nudge in [-0.05, 0.05] {
@@ -65,6 +65,11 @@ fn the_fit_is_an_optimum() {
             other[i] += nudge;
             assert!(loss(&points, &other) > best, "feature {i}");
         }
+    }
+    // And the router says what these say.
+    let router = standard.router(&theta).unwrap();
+    for ((p, _), (point, _)) in rows.iter().zip(&points) {
+        assert!((f64::from(router.of(p)) - sigmoid(dot(point, &theta))).abs() < 1e-6);
     }
 }
 
@@ -76,11 +81,16 @@ fn one_outcome_teaches_nothing() {
 }
 
 #[test]
-fn it_survives_being_written_and_refuses_what_it_does_not_know() {
-    let router = Router::fit(&world(200, 4)).unwrap();
-    let text = serde_json::to_string(&router).unwrap();
-    let read: Router = serde_json::from_str(&text).unwrap();
-    let p = [0.5, 0.3, 0.2];
-    assert!((read.of(&p) - router.of(&p)).abs() < 1e-6);
-    assert!(serde_json::from_str::<Router>(&text.replace("bias", "boas")).is_err());
+fn weights_that_could_sum_to_no_number_are_refused_by_name() {
+    let largest = [LARGEST; FEATURES];
+    let router = Router::new(largest, -LARGEST).unwrap();
+    assert!((0.0..=1.0).contains(&router.of(&[1.0, 0.0])));
+    for wrong in [f64::NAN, f64::INFINITY, -1.1e6] {
+        let mut weights = largest;
+        weights[3] = wrong;
+        let error = Router::new(weights, 0.0).unwrap_err().to_string();
+        assert!(error.contains("weights[3]"), "{error}");
+        let error = Router::new(largest, wrong).unwrap_err().to_string();
+        assert!(error.contains("bias"), "{error}");
+    }
 }

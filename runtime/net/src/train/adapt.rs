@@ -227,13 +227,12 @@ fn features(card: &Card, tensors: Tensors, images: &Images) -> Result<Vec<Vec<f3
     let network = main_block(card, tensors, &Device::flex())?;
     let whole = frozen(card, network.clone())?;
     let size = [card.input.height, card.input.width];
-    let [height, width] = card.blueprint().features(size).map_err(failed)?;
+    let [channels, height, width] = card.blueprint().features(size).map_err(failed)?;
     let mut features = Vec::with_capacity(images.len());
     for pixels in images.pixels.chunks((images.stride() * BATCH).max(1)) {
         let (maps, logits) = whole
             .features(meanet_engine::Images::Bytes(pixels))
             .map_err(|e| failed(e.to_string()))?;
-        let channels = maps.len() / (logits.len() * height * width).max(1);
         let shape = [logits.len(), channels, height, width];
         let seen = network.entering(Tensor::from_data(TensorData::new(maps, shape), &Device::flex()));
         let [_, columns] = seen.dims();

@@ -8,10 +8,9 @@ use crate::card::Card;
 use crate::evaluate::top;
 use crate::lower::Whole;
 use crate::train::descent::{Batch, Form};
-use crate::train::extension::{Examples, ExtensionRecipe};
+use crate::train::extension::{Curriculum, Examples, ExtensionRecipe, Lesson, Version, teacher_logits};
 use crate::train::recipe::seed_of;
 use crate::train::run::{DataSnafu, TrainError};
-use crate::train::teacher::Teacher;
 
 /// Images that go through the main block together.
 const BATCH: usize = 128;
@@ -43,24 +42,14 @@ pub(super) struct Cache {
     /// `[image][view]`, each the teacher's logits of the extension's classes; empty without a teacher.
     taught: Vec<f32>,
     pixel_stride: usize,
-    feature_stride: usize,
     /// Rows and columns.
     image_size: [usize; 2],
-    feature_size: [usize; 2],
+    /// Channels, rows and columns.
+    feature_size: [usize; 3],
     outputs: usize,
     views: usize,
     /// Output of the true class and how sure that is; absent for images that are only taken for a class of the extension.
     targets: Vec<Option<(usize, f32)>>,
-}
-
-/// One batch from a cache.
-pub(super) struct CachedBatch {
-    /// Images and main features.
-    pub(super) seen: Batch,
-    /// What the extension's logits are added to, `[n, outputs]`.
-    pub(super) added: Vec<f32>,
-    /// The teacher's logits, `[n, outputs]`.
-    pub(super) taught: Option<Vec<f32>>,
 }
 
 impl Cache {
@@ -83,20 +72,12 @@ impl Cache {
             added: Vec::new(),
             taught: Vec::new(),
             pixel_stride: input.values(),
-            feature_stride: 0,
             image_size: [input.height, input.width],
             feature_size,
             outputs: recipe.outputs.len(),
             views: recipe.views.max(1),
             targets: Vec::new(),
         };
-        if images.stride() != cache.pixel_stride {
-            let reason = format!(
-                "images of {}×{} do not fit a main block that takes {}×{}",
-                images.height, images.width, input.height, input.width
-            );
-            return DataSnafu { reason }.fail();
-        }
         // Only images of its own classes are of use to an extension that adds to the main block, and they are known beforehand.
         let wanted: Vec<usize> = (0..images.len())
             .filter(|&i| !recipe.adds_to_main || output(images.labels[i]).is_some())
@@ -113,10 +94,9 @@ impl Cache {
             if kept.is_empty() {
                 continue;
             }
-            cache.feature_stride = found.features.len() / chunk.len();
             // By far the most of what is kept: growing would hold it twice.
             cache.features.reserve_exact(
-                (wanted.len() * cache.views * cache.feature_stride).saturating_sub(cache.features.len()),
+                (wanted.len() * cache.views * cache.feature_stride()).saturating_sub(cache.features.len()),
             );
             let chosen: Vec<usize> = kept.iter().map(|&i| chunk[i]).collect();
             let taught = teacher_logits(recipe, examples.teacher, &values)?;
@@ -141,28 +121,8 @@ impl Cache {
         Ok(cache)
     }
 
-    /// Of images; each has `views` versions.
-    pub(super) fn len(&self) -> usize {
-        self.targets.len()
-    }
-
-    pub(super) fn views(&self) -> usize {
-        self.views
-    }
-
-    /// What batches of `count` images look like.
-    pub(super) fn form(&self, count: usize) -> Form {
-        let [height, width] = self.feature_size;
-        Form {
-            count,
-            size: self.image_size,
-            features: Some([self.feature_stride / (height * width).max(1), height, width]),
-        }
-    }
-
-    /// Output of the true class of an image, and how sure that is.
-    pub(super) fn target(&self, image: usize) -> Option<(usize, f32)> {
-        self.targets[image]
+    fn feature_stride(&self) -> usize {
+        self.feature_size.iter().product()
     }
 
     fn push(&mut self, recipe: &ExtensionRecipe, at: usize, values: &[f32], pass: &Pass, taught: &[f32]) {
@@ -171,7 +131,7 @@ impl Cache {
         self.pixels
             .extend(bytes.map(|v| v.round().clamp(0.0, 255.0) as u8));
         self.features
-            .extend_from_slice(&pass.features[row(&pass.features, self.feature_stride)]);
+            .extend_from_slice(&pass.features[row(&pass.features, self.feature_stride())]);
         let added = |&class: &u32| match pass.logits[at].get(class as usize) {
             Some(logit) if recipe.adds_to_main => *logit,
             _ => 0.0,
@@ -181,9 +141,31 @@ impl Cache {
             self.taught.extend_from_slice(&taught[row(taught, self.outputs)]);
         }
     }
+}
 
-    /// The given version of each image of `batch`.
-    pub(super) fn batch(&self, batch: &[usize], view: impl Fn(usize) -> usize) -> CachedBatch {
+impl Curriculum for Cache {
+    fn len(&self) -> usize {
+        self.targets.len()
+    }
+
+    fn form(&self, count: usize) -> Form {
+        Form {
+            count,
+            size: self.image_size,
+            features: Some(self.feature_size),
+        }
+    }
+
+    fn target(&self, image: usize) -> Option<(usize, f32)> {
+        self.targets[image]
+    }
+
+    fn lesson(&self, batch: &[usize], version: Version) -> Result<Lesson, TrainError> {
+        // Each epoch sees another version of an image, so that all are used alike.
+        let view = |image: usize| match version {
+            Version::Plain => 0,
+            Version::Epoch(epoch) => (epoch + image) % self.views,
+        };
         let rows: Vec<usize> = batch
             .iter()
             .map(|&image| image * self.views + view(image))
@@ -195,30 +177,14 @@ impl Cache {
         let pixels = rows
             .iter()
             .flat_map(|at| &self.pixels[at * self.pixel_stride..(at + 1) * self.pixel_stride]);
-        CachedBatch {
+        Ok(Lesson {
             seen: Batch {
                 form: self.form(batch.len()),
                 pixels: pixels.map(|&v| f32::from(v)).collect(),
-                features: floats(&self.features, self.feature_stride),
+                features: floats(&self.features, self.feature_stride()),
             },
             added: floats(&self.added, self.outputs),
             taught: (!self.taught.is_empty()).then(|| floats(&self.taught, self.outputs)),
-        }
+        })
     }
-}
-
-/// What the teacher says of `values`, for the extension's classes, `[n][outputs]` in one row; nothing without one.
-fn teacher_logits(
-    recipe: &ExtensionRecipe,
-    teacher: Option<&Teacher>,
-    values: &[f32],
-) -> Result<Vec<f32>, TrainError> {
-    let Some(teacher) = teacher else {
-        return Ok(Vec::new());
-    };
-    let logits = teacher.logits(values)?;
-    let rows = logits.iter();
-    Ok(rows
-        .flat_map(|row| recipe.outputs.iter().map(|&class| row[class as usize]))
-        .collect())
 }

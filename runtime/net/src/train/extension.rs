@@ -3,12 +3,14 @@
 use std::time::Instant;
 
 use burn::tensor::Device;
-use meanet_data::Training;
+use meanet_data::{Images, Training};
 use snafu::{ResultExt, ensure};
 use tracing::info;
 
 use crate::card::{Block, Card};
 use crate::edge::open;
+use crate::input::InputSpec;
+use crate::layout::Fusion;
 use crate::norms::Norms;
 use crate::train::backend::Processor;
 use crate::train::cache::Cache;
@@ -16,10 +18,14 @@ use crate::train::frozen::{frozen, main_block};
 use crate::train::metrics::METRICS;
 use crate::train::run::{DataSnafu, Run, TrainError, WeightsSnafu};
 use crate::train::teacher::Teacher;
+use crate::weights::Tensors;
 
+mod curriculum;
 mod recipe;
 mod trainer;
 
+use curriculum::Alone;
+pub(in crate::train) use curriculum::{Curriculum, Lesson, Version, teacher_logits};
 pub use recipe::ExtensionRecipe;
 use trainer::Trainer;
 
@@ -89,37 +95,20 @@ pub fn train_extension(
         fusion: recipe.fusion,
         ..card
     };
-    let frozen = frozen(&card, main_block(&card, tensors, &Device::flex())?)?;
-    let cache = Cache::new(recipe, &frozen, &card, examples)?;
-    let count = cache.len();
+    let (curriculum, holdout) = curricula(recipe, &card, tensors, examples)?;
+    let count = curriculum.len();
     // A batch norm learns nothing from a batch of one image.
     ensure!(
-        count >= 2 && (0..count).any(|image| cache.target(image).is_some()),
+        count >= 2 && (0..count).any(|image| curriculum.target(image).is_some()),
         DataSnafu {
             reason: format!("{count} images are of the extension's classes or taken for them; collect more")
         }
     );
-    let holdout = examples.holdout.map(|images| {
-        let recipe = ExtensionRecipe {
-            views: 1,
-            ..recipe.clone()
-        };
-        Cache::new(&recipe, &frozen, &card, &Examples::of(images))
-    });
-    let holdout = holdout.transpose()?;
-    // Training needs what it made of the images, not the main block itself.
-    drop(frozen);
-    info!(
-        images = count,
-        views = recipe.views,
-        seconds = started.elapsed().as_secs_f64(),
-        "main features are cached"
-    );
-    let mut trainer = Trainer::begin(recipe, &card, examples, run, &cache, processor)?;
-    let (cached, first) = (Instant::now(), trainer.epoch);
+    let mut trainer = Trainer::begin(recipe, &card, examples, run, &*curriculum, processor)?;
+    let (begun, first) = (Instant::now(), trainer.epoch);
     while trainer.epoch < recipe.epochs {
-        let line = trainer.train_epoch(holdout.as_ref())?;
-        let left = cached.elapsed().as_secs_f64() / (trainer.epoch - first) as f64
+        let line = trainer.train_epoch(holdout.as_deref())?;
+        let left = begun.elapsed().as_secs_f64() / (trainer.epoch - first) as f64
             * (recipe.epochs - trainer.epoch) as f64;
         info!(
             epoch = line.epoch,
@@ -143,6 +132,62 @@ pub fn train_extension(
         trained_on: count,
         seconds: started.elapsed().as_secs_f64(),
     })
+}
+
+/// What to train on and what to measure on, the latter where there is something.
+type Curricula<'a> = (Box<dyn Curriculum + 'a>, Option<Box<dyn Curriculum + 'a>>);
+
+/// `main` are the main block's weights.
+fn curricula<'a>(
+    recipe: &'a ExtensionRecipe,
+    card: &Card,
+    main: Tensors,
+    examples: &Examples<'a>,
+) -> Result<Curricula<'a>, TrainError> {
+    let started = Instant::now();
+    for images in [Some(examples.training), examples.holdout].into_iter().flatten() {
+        fits(&images.0, &card.input)?;
+    }
+    let measured = examples.holdout.map(Examples::of);
+    if recipe.second_opinion {
+        let alone = |examples: &Examples<'a>| Alone::new(recipe, card, examples);
+        let holdout = measured.as_ref().map(alone).transpose()?;
+        return Ok((
+            Box::new(alone(examples)?),
+            holdout.map(|holdout| Box::new(holdout) as _),
+        ));
+    }
+    let frozen = frozen(card, main_block(card, main, &Device::flex())?)?;
+    let cache = Cache::new(recipe, &frozen, card, examples)?;
+    let holdout = measured.map(|images| {
+        let recipe = ExtensionRecipe {
+            views: 1,
+            ..recipe.clone()
+        };
+        Cache::new(&recipe, &frozen, card, &images)
+    });
+    let holdout = holdout.transpose()?;
+    info!(
+        images = cache.len(),
+        views = recipe.views,
+        seconds = started.elapsed().as_secs_f64(),
+        "main features are cached"
+    );
+    // Training needs what it made of the images, not the main block itself, which ends here.
+    Ok((Box::new(cache), holdout.map(|holdout| Box::new(holdout) as _)))
+}
+
+fn fits(images: &Images, input: &InputSpec) -> Result<(), TrainError> {
+    ensure!(
+        images.stride() == input.values(),
+        DataSnafu {
+            reason: format!(
+                "images of {}×{} do not fit a main block that takes {}×{}",
+                images.height, images.width, input.height, input.width
+            )
+        }
+    );
+    Ok(())
 }
 
 fn check(recipe: &ExtensionRecipe, examples: &Examples<'_>, classes: usize) -> Result<(), TrainError> {
@@ -172,6 +217,12 @@ fn check(recipe: &ExtensionRecipe, examples: &Examples<'_>, classes: usize) -> R
             reason: "the teacher has another number of classes than the main block"
         }
     );
+    ensure!(
+        !recipe.second_opinion || recipe.adds_to_main && recipe.fusion == Fusion::Concat,
+        DataSnafu {
+            reason: "a second opinion is of an extension that adds to the main block's logits, with features concatenated"
+        }
+    );
     match recipe
         .optimisation
         .fault()
@@ -181,3 +232,6 @@ fn check(recipe: &ExtensionRecipe, examples: &Examples<'_>, classes: usize) -> R
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ fn args(flags: &[&str]) -> Result<Args, clap::Error> {
 }
 
 fn setting(flags: &[&str]) -> Result<(Setting, Tally), String> {
-    let present = Setting::from(&RoutingSpec::default());
+    let present = Setting::try_from(&RoutingSpec::default()).unwrap();
     pick(&args(flags).unwrap(), &stored(), &present).map_err(|e| e.to_string())
 }
 
@@ -32,7 +32,27 @@ fn the_routing_is_one_that_the_api_takes_and_the_edge_reads_alike() {
     let yaml = serde_saphyr::to_string(&fragment).unwrap();
     let read: Value = serde_saphyr::from_str(&yaml).unwrap();
     let spec: RoutingSpec = serde_json::from_value(read["spec"]["routing"].clone()).unwrap();
-    assert_eq!(Setting::from(&spec), setting, "{yaml}");
+    assert_eq!(Setting::try_from(&spec).unwrap(), setting, "{yaml}");
+}
+
+#[test]
+fn a_router_goes_with_the_learned_score_and_is_what_the_thresholds_were_chosen_for() {
+    let learned = |flags: &[&str]| setting(&[&["--score", "learned"], flags].concat());
+    let (setting, tally) = learned(&["--offload-budget", "0.2"]).unwrap();
+    let yaml = serde_saphyr::to_string(&fragment(&setting, &RoutingSpec::default(), None)).unwrap();
+    let read: Value = serde_saphyr::from_str(&yaml).unwrap();
+    let spec: RoutingSpec = serde_json::from_value(read["spec"]["routing"].clone()).unwrap();
+    assert_eq!(Setting::try_from(&spec).unwrap(), setting, "{yaml}");
+    let images = stored().selection;
+    let read = Setting::try_from(&spec).unwrap();
+    // Whatever else there is to fit one to.
+    let mut others = images.clone();
+    others.labels.reverse();
+    assert_eq!(read.tally(&read.judge(&images, &others).unwrap()), tally);
+    assert!(tally.offload() > 0.0 && tally.offload() <= 0.2);
+    // What weights were fitted to proves nothing about them.
+    let error = learned(&["--max-risk", "0.2"]).unwrap_err();
+    assert!(error.contains("--score"), "{error}");
 }
 
 #[test]
@@ -66,7 +86,12 @@ fn the_extension_is_asked_as_little_as_the_bound_allows() {
     }
     let chosen = |flags: &[&str]| {
         let args = args(&[&["--offload-budget", "0.2"], flags].concat()).unwrap();
-        pick(&args, &stored, &Setting::from(&RoutingSpec::default())).unwrap()
+        pick(
+            &args,
+            &stored,
+            &Setting::try_from(&RoutingSpec::default()).unwrap(),
+        )
+        .unwrap()
     };
     // The edge by itself, on the images that the threshold was chosen by.
     let right = |setting: &Setting| {

@@ -143,7 +143,7 @@ fn every_backend_trains_extensions_alike() {
                 fusion,
                 ..Blueprint::whole(name.parse().unwrap())
             };
-            let [height, width] = blueprint.features([16, 16]).unwrap();
+            let [_, height, width] = blueprint.features([16, 16]).unwrap();
             let layout = blueprint.backbone.layout();
             let channels = crate::layout::channels(&layout.stem, &blueprint.main(&layout));
             let form = Form {

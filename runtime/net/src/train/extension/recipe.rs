@@ -26,7 +26,8 @@ pub struct ExtensionRecipe {
     /// al. 2017), and the memory of a step is theirs. Absent, or where it does not divide the batch: all of the batch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ghost_batch: Option<usize>,
-    /// Versions of each image whose main features are computed once and kept: the image itself, and augmented ones.
+    /// Versions of each image whose main features are computed once and kept: the image itself, and augmented ones. A second opinion
+    /// needs none.
     pub views: usize,
     /// What is changed at random in the augmented ones.
     #[serde(default)]
@@ -36,6 +37,12 @@ pub struct ExtensionRecipe {
     pub distillation: Option<Distillation>,
     /// Whether the extension's logits are added to the main block's; without it the extension answers from scratch.
     pub adds_to_main: bool,
+    /// Whether an extension that adds to the main block forms an opinion of its own: it learns the classes from the raw input, cut anew
+    /// in each epoch, and neither from features nor from logits of the main block. On images that the main block was trained on
+    /// these give the label away, and leave nothing to correct. Two networks that learned apart err apart, so their sum is right more
+    /// often than either. A retraining goes on from there with the main block's features and logits.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub second_opinion: bool,
     /// How main and adaptive features meet.
     #[serde(default, skip_serializing_if = "is_default")]
     pub fusion: Fusion,
@@ -56,6 +63,7 @@ impl ExtensionRecipe {
             augmentation: Augmentation::default(),
             distillation: None,
             adds_to_main: true,
+            second_opinion: false,
             fusion: Fusion::Concat,
             seed: 0,
         }

@@ -6,14 +6,13 @@ use burn::tensor::{Device, Tensor, TensorData};
 use meanet_data::Shuffle;
 use snafu::ResultExt;
 
-use super::{Examples, ExtensionRecipe};
+use super::{Curriculum, Examples, ExtensionRecipe, Version};
 use crate::card::{Block, Card};
 use crate::edge::open;
 use crate::evaluate::top;
 use crate::extend::Specialist;
 use crate::norms::Norms;
 use crate::train::backend::Processor;
-use crate::train::cache::Cache;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::descent::{Beginning, Descent};
 use crate::train::initial::seeded;
@@ -32,7 +31,7 @@ const JUDGED: usize = 256;
 pub(super) struct Trainer<'a> {
     recipe: &'a ExtensionRecipe,
     card: &'a Card,
-    cache: &'a Cache,
+    curriculum: &'a dyn Curriculum,
     descent: Descent<Specialist>,
     schedule: Schedule,
     /// Epochs done.
@@ -46,7 +45,7 @@ impl<'a> Trainer<'a> {
         card: &'a Card,
         examples: &Examples<'_>,
         run: Option<&Run>,
-        cache: &'a Cache,
+        curriculum: &'a dyn Curriculum,
         processor: &Processor,
     ) -> Result<Self, TrainError> {
         let device = processor.training_device();
@@ -61,15 +60,19 @@ impl<'a> Trainer<'a> {
             let (_, tensors) = open(extension, Block::Extension).context(WeightsSnafu)?;
             apply(&mut specialist.extension, "the extension block", tensors).context(WeightsSnafu)?;
         }
+        if recipe.second_opinion {
+            // Shown zeros for main features it stays so: nothing moves these weights.
+            specialist.extension = specialist.extension.deaf();
+        }
         if let Some(run) = run {
             run.keep_lines(METRICS, epoch)?;
         }
         let how = &recipe.optimisation;
-        let steps = cache.len() / batch_size(recipe, cache);
+        let steps = curriculum.len() / batch_size(recipe, curriculum);
         Ok(Self {
             recipe,
             card,
-            cache,
+            curriculum,
             descent: Descent::begin(
                 specialist,
                 Beginning {
@@ -79,7 +82,7 @@ impl<'a> Trainer<'a> {
                     steps,
                     processor,
                     input: &card.input,
-                    form: cache.form(together(recipe, cache)),
+                    form: curriculum.form(together(recipe, curriculum)),
                 },
             )?,
             schedule: how.schedule(),
@@ -87,17 +90,17 @@ impl<'a> Trainer<'a> {
         })
     }
 
-    pub(super) fn train_epoch(&mut self, holdout: Option<&Cache>) -> Result<EpochLine, TrainError> {
+    pub(super) fn train_epoch(&mut self, holdout: Option<&dyn Curriculum>) -> Result<EpochLine, TrainError> {
         let recipe = self.recipe;
         let started = Instant::now();
-        let count = self.cache.len();
-        let batch_size = batch_size(recipe, self.cache);
+        let count = self.curriculum.len();
+        let batch_size = batch_size(recipe, self.curriculum);
         let steps = count / batch_size;
         let order = Shuffle::new(seed_of(recipe.seed, self.epoch)).epoch(count);
         let mut watch = Watch::new(self.epoch + 1, steps, recipe.optimisation.learning_rate);
         let mut rate = 0.0;
         for (step, batch) in order.chunks_exact(batch_size).enumerate() {
-            for images in batch.chunks(together(recipe, self.cache)) {
+            for images in batch.chunks(together(recipe, self.curriculum)) {
                 let loss = self.loss(images)?;
                 watch.see(step, &loss)?;
                 self.descent
@@ -123,23 +126,21 @@ impl<'a> Trainer<'a> {
 
     /// Mean of the images `batch`, which go through the blocks together.
     fn loss(&mut self, batch: &[usize]) -> Result<Tensor<1>, TrainError> {
-        let (recipe, cache) = (self.recipe, self.cache);
-        // Each epoch sees another version of an image, so that all are used alike.
-        let view = |image: usize| (self.epoch + image) % cache.views();
-        let cached = cache.batch(batch, view);
+        let (recipe, curriculum) = (self.recipe, self.curriculum);
+        let lesson = curriculum.lesson(batch, Version::Epoch(self.epoch))?;
         let outputs = recipe.outputs.len();
         let autodiff = self.descent.autodiff();
         let tensor = |values: Vec<f32>, device: &Device| -> Tensor<2> {
             Tensor::from_data(TensorData::new(values, [batch.len(), outputs]), device)
         };
-        let logits = self.descent.logits(cached.seen)? + tensor(cached.added, &autodiff);
-        let labels = batch.iter().map(|&image| match cache.target(image) {
+        let logits = self.descent.logits(lesson.seen)? + tensor(lesson.added, &autodiff);
+        let labels = batch.iter().map(|&image| match curriculum.target(image) {
             Some((output, sure)) => Label::Class(output, sure),
             None => Label::Other,
         });
         let smoothing = recipe.optimisation.label_smoothing;
         let targets = smoothed(labels, outputs, smoothing, &autodiff);
-        Ok(match recipe.distillation.as_ref().zip(cached.taught) {
+        Ok(match recipe.distillation.as_ref().zip(lesson.taught) {
             None => cross_entropy(logits, targets),
             Some((how, teacher)) => {
                 let teacher = tensor(teacher, &self.descent.plain());
@@ -150,7 +151,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// Share of the images of its classes that it gets right.
-    fn accuracy(&self, images: &Cache) -> Result<f64, TrainError> {
+    fn accuracy(&self, images: &dyn Curriculum) -> Result<f64, TrainError> {
         let all: Vec<usize> = (0..images.len())
             .filter(|&i| images.target(i).is_some())
             .collect();
@@ -160,9 +161,9 @@ impl<'a> Trainer<'a> {
         let mut judge = self.descent.judge(images.form(JUDGED.min(all.len())))?;
         let mut right = 0_usize;
         for batch in all.chunks(JUDGED) {
-            let cached = images.batch(batch, |_| 0);
-            let mut logits = judge.logits(cached.seen)?;
-            for (logit, added) in logits.iter_mut().zip(&cached.added) {
+            let lesson = images.lesson(batch, Version::Plain)?;
+            let mut logits = judge.logits(lesson.seen)?;
+            for (logit, added) in logits.iter_mut().zip(&lesson.added) {
                 *logit += added;
             }
             let rows = logits.chunks_exact(self.recipe.outputs.len()).zip(batch);
@@ -207,13 +208,13 @@ impl<'a> Trainer<'a> {
 }
 
 /// Images of a step: all where there are fewer than the recipe wants.
-fn batch_size(recipe: &ExtensionRecipe, cache: &Cache) -> usize {
-    recipe.optimisation.batch_size.min(cache.len()).max(1)
+fn batch_size(recipe: &ExtensionRecipe, curriculum: &dyn Curriculum) -> usize {
+    recipe.optimisation.batch_size.min(curriculum.len()).max(1)
 }
 
 /// Images of a step that go through the blocks together.
-fn together(recipe: &ExtensionRecipe, cache: &Cache) -> usize {
-    let batch = batch_size(recipe, cache);
+fn together(recipe: &ExtensionRecipe, curriculum: &dyn Curriculum) -> usize {
+    let batch = batch_size(recipe, curriculum);
     let divides = |ghost: &usize| *ghost > 1 && batch.is_multiple_of(*ghost);
     recipe.ghost_batch.filter(divides).unwrap_or(batch)
 }
