@@ -58,6 +58,7 @@ pub fn edge_files(edge: &EdgeGraph, card: &Card) -> Result<Vec<(&'static str, Ve
             output: "extension_logits".to_owned(),
             from: logits,
             columns,
+            weight: card.main_weight,
         })
         .collect();
     let mut entering = vec![Named::new("features", features)];

@@ -73,6 +73,10 @@ pub struct Card {
     /// begins as good as the main block and learns only what the main block gets wrong, which a short retraining can do.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub adds_to_main: bool,
+    /// What the main block's logits are multiplied by before that: two networks that each say how often they are right are too sure of
+    /// what they say together.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub main_weight: f32,
     /// Lowest and highest number that each convolution and linear layer of the block reads, in the order in which they run, on training
     /// images; see [`crate::calibrate`]. Empty where nobody looked: then there is no 8-bit plan.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -124,6 +128,15 @@ pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
+fn one() -> f32 {
+    1.0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_one(weight: &f32) -> bool {
+    weight.to_bits() == 1.0_f32.to_bits()
+}
+
 impl Card {
     /// The card of a whole classifier: a main block, or the cloud's network.
     pub(crate) fn whole(block: Block, backbone: Backbone, classes: usize, input: InputSpec) -> Self {
@@ -138,9 +151,15 @@ impl Card {
             adaptive: None,
             outputs: None,
             adds_to_main: false,
+            main_weight: 1.0,
             ranges: Vec::new(),
             main_ranges: Vec::new(),
         }
+    }
+
+    /// What the main block's logits are multiplied by before those of an extension are added; none: the extension answers from scratch.
+    pub(crate) fn added_weight(&self) -> Option<f32> {
+        self.adds_to_main.then_some(self.main_weight)
     }
 
     /// The MEANet that the block is of.

@@ -64,7 +64,7 @@ impl From<EngineError> for InferError {
 pub struct EdgeNetwork {
     card: Card,
     outputs: Vec<u32>,
-    adds_to_main: bool,
+    added_weight: Option<f32>,
     cost: EdgeCost,
     segments: Segments,
     runner: Runner,
@@ -141,7 +141,7 @@ impl EdgeNetwork {
             Precision::Int8 => Some(modules.ranges(&graph)?),
         };
         // The blocks go before their weights are packed, so that these are held twice and not three times.
-        let (card, outputs, adds_to_main) = modules.without_blocks();
+        let (card, outputs, added_weight) = modules.without_blocks();
         let runner = match ranges {
             None => Runner::new(&graph.graph, compute, &expectations)?,
             Some(ranges) => Runner::int8(&graph.graph, &ranges, compute, &expectations)?,
@@ -149,7 +149,7 @@ impl EdgeNetwork {
         Ok(Self {
             card,
             outputs,
-            adds_to_main,
+            added_weight,
             cost: EdgeCost {
                 main: costs[graph.main.0],
                 adaptive: costs[graph.adaptive.0],
@@ -251,10 +251,11 @@ impl EdgeNetwork {
             }
             Ok(())
         })?;
-        if self.adds_to_main {
+        if let Some(weight) = self.added_weight {
             for (row, logits) in chosen.iter().zip(&mut logits) {
                 for (class, logit) in self.outputs.iter().zip(logits) {
-                    *logit += pass.logits[*row].get(*class as usize).copied().unwrap_or(0.0);
+                    let main = pass.logits[*row].get(*class as usize).copied();
+                    *logit += weight * main.unwrap_or(0.0);
                 }
             }
         }

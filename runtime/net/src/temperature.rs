@@ -4,14 +4,14 @@
 use crate::card::{Block, Card};
 use crate::edge::open;
 use crate::manifest::ModelBlobs;
-use crate::weights::{Tensors, WeightsError, bound, encode, read_card};
+use crate::weights::{Tensors, WeightsError, bound, encode};
 
 /// What logits are divided by; 1 leaves them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Temperatures {
     /// Of the main block.
     pub main: f32,
-    /// Of an extension with logits of its own; one that adds to the main block's goes with these.
+    /// Of the extension, with the main block's logits added where it adds to these.
     pub extension: f32,
     /// Of the cloud's network.
     pub cloud: f32,
@@ -28,12 +28,11 @@ impl ModelBlobs {
         let (card, tensors) = cooled(&self.main, Block::Main, temperatures.main)?;
         let main = encode(&card, &tensors)?;
         let adaptive = open(&self.adaptive, Block::Adaptive)?;
-        let temperature = if read_card(&self.extension)?.adds_to_main {
-            temperatures.main
-        } else {
-            temperatures.extension
-        };
-        let extension = cooled(&self.extension, Block::Extension, temperature)?;
+        let mut extension = cooled(&self.extension, Block::Extension, temperatures.extension)?;
+        if extension.0.adds_to_main {
+            // Of the sum of both is divided what the main block was not divided by already.
+            extension.0.main_weight *= temperatures.main / temperatures.extension;
+        }
         let [adaptive, extension] = bound(&main, (adaptive.0, &adaptive.1), (extension.0, &extension.1))?;
         let cloud = self
             .cloud

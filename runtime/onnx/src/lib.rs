@@ -75,8 +75,8 @@ pub struct Export<'a> {
     pub sums: Vec<Sum>,
 }
 
-/// Some columns of one vector added to another.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Some columns of one vector, multiplied by a number, added to another.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Sum {
     /// Name of the output that is added to.
     pub output: String,
@@ -84,6 +84,8 @@ pub struct Sum {
     pub from: usize,
     /// Which of its numbers, one for each of the output's.
     pub columns: Vec<u32>,
+    /// What these are multiplied by.
+    pub weight: f32,
 }
 
 impl Export<'_> {

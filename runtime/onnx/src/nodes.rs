@@ -109,8 +109,11 @@ impl<'a> Writer<'a> {
             let chosen = format!("{}.chosen", output.name);
             let added = self.operand(Source::Node(sum.from))?;
             self.op("Gather", &chosen, [added, columns], [int("axis", 1)]);
+            let weight = self.floats(&format!("{}.weight", output.name), &[], &[sum.weight]);
+            let weighted = format!("{}.weighted", output.name);
+            self.op("Mul", &weighted, [chosen, weight], []);
             let total = format!("{}.total", output.name);
-            self.op("Add", &total, [from, chosen], []);
+            self.op("Add", &total, [from, weighted], []);
             from = total;
         }
         self.op("Identity", &output.name, [from], []);

@@ -118,7 +118,7 @@ fn edge(folder: &Path, edge: &EdgeGraph, card: &meanet_net::Card) -> Check {
         let all = logits.len() / COUNT;
         for (row, extended) in extended.chunks_exact_mut(classes.len()).enumerate() {
             for (logit, class) in extended.iter_mut().zip(&classes) {
-                *logit += logits[row * all + *class as usize];
+                *logit += card.main_weight * logits[row * all + *class as usize];
             }
         }
     }
@@ -265,6 +265,7 @@ fn shipped_card(blueprint: &Blueprint, outputs: Vec<u32>, adds_to_main: bool) ->
         fusion: blueprint.fusion,
         outputs: Some(outputs),
         adds_to_main,
+        main_weight: 0.75,
         ..read_card(&blobs.extension).unwrap()
     }
 }

@@ -17,7 +17,8 @@ use crate::weights::{BaseSnafu, MetadataSnafu, Tensors, WeightsError, apply, dec
 pub(super) struct Modules {
     pub(super) card: Card,
     outputs: Vec<u32>,
-    adds_to_main: bool,
+    /// What the main block's logits count where the extension's are added to them.
+    added_weight: Option<f32>,
     /// Of the layers of main, adaptive and extension block.
     ranges: [Vec<[f32; 2]>; 3],
     main: Network,
@@ -91,11 +92,12 @@ impl Modules {
         } else {
             card.ranges.clone()
         };
+        let added_weight = extension_card.added_weight();
         Ok(Self {
             ranges: [of_main, adaptive_card.ranges, extension_card.ranges],
             card,
             outputs,
-            adds_to_main: extension_card.adds_to_main,
+            added_weight,
             main,
             adaptive,
             extension,
@@ -123,10 +125,10 @@ impl Modules {
         let again = self.adaptive.forward(images);
         let extended = self.extension.forward(features.clone(), again.clone());
         let part = probes.expect("extension block", (graph.extension, 0), extended.clone())?;
-        let part = if self.adds_to_main {
+        let part = if let Some(weight) = self.added_weight {
             let outputs: Vec<i32> = self.outputs.iter().map(|&class| class as i32).collect();
             let outputs = Tensor::<1, Int>::from_ints(outputs.as_slice(), &Device::flex());
-            part.part_of(logits.clone().select(1, outputs) + extended)?
+            part.part_of(logits.clone().select(1, outputs) * weight + extended)?
         } else {
             part
         };
@@ -138,9 +140,9 @@ impl Modules {
         ])
     }
 
-    /// Card, classes of the outputs, and whether these add to the main block's; the blocks are let go.
-    pub(super) fn without_blocks(self) -> (Card, Vec<u32>, bool) {
-        (self.card, self.outputs, self.adds_to_main)
+    /// Card, classes of the outputs, and what the main block's logits count where theirs are added to them; the blocks are let go.
+    pub(super) fn without_blocks(self) -> (Card, Vec<u32>, Option<f32>) {
+        (self.card, self.outputs, self.added_weight)
     }
 
     /// What the layers of all blocks read.
@@ -188,6 +190,15 @@ pub(crate) fn open(bytes: &[u8], block: Block) -> Result<(Card, Tensors), Weight
         block != Block::Cloud || card.variant == Variant::Extend,
         MetadataSnafu {
             reason: "it is half a network, which is no network for the cloud; train it in variant Extend"
+        }
+    );
+    ensure!(
+        (0.0..=1000.0).contains(&card.main_weight),
+        MetadataSnafu {
+            reason: format!(
+                "it multiplies the main block's logits by {}; 0 to 1000 is possible",
+                card.main_weight
+            )
         }
     );
     if let Err(reason) = card.blueprint().features([height, width]) {

@@ -47,6 +47,8 @@ pub(super) struct Cache {
     /// Channels, rows and columns.
     feature_size: [usize; 3],
     outputs: usize,
+    /// What the main block's logits count.
+    main_weight: f32,
     views: usize,
     /// Output of the true class and how sure that is; absent for images that are only taken for a class of the extension.
     targets: Vec<Option<(usize, f32)>>,
@@ -75,6 +77,7 @@ impl Cache {
             image_size: [input.height, input.width],
             feature_size,
             outputs: recipe.outputs.len(),
+            main_weight: card.main_weight,
             views: recipe.views.max(1),
             targets: Vec::new(),
         };
@@ -133,7 +136,7 @@ impl Cache {
         self.features
             .extend_from_slice(&pass.features[row(&pass.features, self.feature_stride())]);
         let added = |&class: &u32| match pass.logits[at].get(class as usize) {
-            Some(logit) if recipe.adds_to_main => *logit,
+            Some(logit) if recipe.adds_to_main => self.main_weight * logit,
             _ => 0.0,
         };
         self.added.extend(recipe.outputs.iter().map(added));

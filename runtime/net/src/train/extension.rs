@@ -93,6 +93,15 @@ pub fn train_extension(
     }
     let card = Card {
         fusion: recipe.fusion,
+        main_weight: match examples.start {
+            Some((_, extension)) => {
+                open(extension, Block::Extension)
+                    .context(WeightsSnafu)?
+                    .0
+                    .main_weight
+            }
+            None => card.main_weight,
+        },
         ..card
     };
     let (curriculum, holdout) = curricula(recipe, &card, tensors, examples)?;

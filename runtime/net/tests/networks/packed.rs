@@ -68,14 +68,16 @@ fn logits_are_divided_and_answers_stay() {
     let batch = ImageBatch::from_bytes(data.height, data.width, data.pixels.clone()).unwrap();
     let of = |blobs: &ModelBlobs| logits(&EdgeNetwork::load(blobs.edge()).unwrap(), &batch);
     let ([main, extension], [cooled_main, cooled_extension]) = (of(&blobs), of(&cooled));
+    // Its own logits and those of the main block that they are added to.
+    let card = read_card(&cooled.extension).unwrap();
     assert!(
-        read_card(&blobs.extension).unwrap().adds_to_main,
-        "so it goes with the main block"
+        card.adds_to_main && (card.main_weight - 2.0).abs() < 1e-6,
+        "{card:?}"
     );
-    for (before, after) in [(main, cooled_main), (extension, cooled_extension)] {
+    for (before, after, times) in [(main, cooled_main, 2.0), (extension, cooled_extension, 4.0)] {
         for (before, after) in before.into_iter().zip(after) {
             assert!(
-                (before * 2.0 - after).abs() <= 1e-5 * after.abs().max(1.0),
+                (before * times - after).abs() <= 1e-5 * after.abs().max(1.0),
                 "{before} {after}"
             );
         }

@@ -192,6 +192,7 @@ impl<'a> Trainer<'a> {
         let adaptive_card = Card {
             block: Block::Adaptive,
             outputs: None,
+            main_weight: 1.0,
             ..card.clone()
         };
         let extension = tensors_of(&specialist.extension).context(WeightsSnafu)?;
