@@ -16,7 +16,7 @@ from harness.stats import ratio, spread
 from standin import pack
 
 # Nats of entropy above which an image leaves; the value of the demo.
-OFFLOAD_ABOVE = 0.92
+OFFLOAD_ABOVE = 1.2
 # Images to choose extendAbove on.
 CHOSEN_ON = 2500
 MODES = {"everything": "all", "hard": "hard", "offload": f"offload={OFFLOAD_ABOVE}"}

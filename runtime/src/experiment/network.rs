@@ -7,7 +7,7 @@ use std::fs;
 
 use meanet_data::Training;
 use meanet_method::Outputs;
-use meanet_net::train::{Examples, ExtensionRecipe, select_hard_classes, train_extension};
+use meanet_net::train::{Examples, ExtensionRecipe, Optimisation, select_hard_classes, train_extension};
 use meanet_net::{Block, CloudNetwork, Cost, EdgeBlobs, EdgeNetwork, digest};
 use serde::{Deserialize, Serialize};
 
@@ -90,9 +90,15 @@ fn over(
     let hard = select_hard_classes(&measured, &setup.measure.0.labels, classes, HARD_SHARE);
     let chosen: Vec<usize> = (0..setup.training.0.len()).take(args.foreign_images).collect();
     let recipe = ExtensionRecipe {
-        outputs: hard.clone(),
+        epochs: args.epochs,
+        optimisation: Optimisation {
+            batch_size: 64,
+            learning_rate: 0.05,
+            ..Optimisation::default()
+        },
         adds_to_main: false,
-        ..super::shift::extension_recipe(classes, args.epochs, setup.seed)
+        seed: setup.seed,
+        ..ExtensionRecipe::new(hard.clone())
     };
     let training = Training(setup.training.0.select(&chosen));
     let trained = train_extension(&recipe, main, &Examples::of(&training), None, &processor)?;

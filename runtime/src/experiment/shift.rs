@@ -13,7 +13,7 @@ use super::steps::Steps;
 pub(super) use answers::logits;
 use answers::{Answers, answers};
 use ways::{Adapted, Plan};
-pub(super) use ways::{Labels, Way, extension_recipe};
+pub(super) use ways::{Labels, Way};
 
 mod answers;
 mod ways;
@@ -93,7 +93,7 @@ pub(super) fn shifts(setup: &Setup, args: &Args, steps: &mut Steps) -> Result<Ve
             continue;
         }
         for (shift, _, ways) in &mut found {
-            let plan = Plan::new(setup, args, count, (*shift, way, labels));
+            let plan = Plan::new(setup, args, count, (*shift, way, labels))?;
             let name = format!("{shift}, {}, {}", way.as_str(), labels.as_str());
             let place = steps.place("adaptation", &plan)?;
             let adapted = steps.step("adapted", &name, way.work(), &plan, || {

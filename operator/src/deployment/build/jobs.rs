@@ -78,10 +78,10 @@ pub(super) fn train(spec: &Validated, start: &Start, base: &MEANetRevision) -> J
     args.extend([
         format!("--epochs={}", job.epochs),
         format!("--batch-size={}", job.batch_size),
-        format!("--learning-rate={}", job.learning_rate),
         format!("--max-samples={}", job.max_samples),
         format!("--seed={}", job.seed),
     ]);
+    args.extend(job.learning_rate.map(|rate| format!("--learning-rate={rate}")));
     let mut container = pod::container(spec, Component::Train, args);
     container.resources = Some(spec.training_resources.clone());
     let mut metadata = metadata(spec, start.job.clone(), Some(Component::Train));

@@ -36,9 +36,10 @@ pub(super) fn blend(
     bound(main, (adaptive_card, &adaptive), (extension_card, &extension))
 }
 
-/// Leads `to` back to a `share` of its way from `from`.
+/// Leads `to` back to a `share` of its way from `from`. Statistics of batch norms stay those of `to`: they say what the input is like, which
+/// has no part of the way.
 fn mix(from: &Tensors, to: &mut Tensors, share: f32) {
-    for (key, values) in to {
+    for (key, values) in to.iter_mut().filter(|(key, _)| !key.contains(".running_")) {
         let Some(before) = from.get(key).filter(|before| before.shape == values.shape) else {
             continue;
         };
@@ -64,9 +65,11 @@ mod tests {
                 .map(|(key, data)| ((*key).to_owned(), values(data)))
                 .collect()
         };
-        let from = tensors(&[("both", [0.0, 8.0]), ("gone", [1.0, 1.0])]);
-        let mut to = tensors(&[("both", [4.0, 4.0]), ("new", [2.0, 3.0])]);
+        let (mean, both) = ("norm.running_mean", "both");
+        let from = tensors(&[(both, [0.0, 8.0]), ("gone", [1.0, 1.0]), (mean, [0.0, 0.0])]);
+        let mut to = tensors(&[(both, [4.0, 4.0]), ("new", [2.0, 3.0]), (mean, [1.0, 1.0])]);
         mix(&from, &mut to, 0.25);
-        assert!(to == tensors(&[("both", [1.0, 7.0]), ("new", [2.0, 3.0])]));
+        let wanted = tensors(&[(both, [1.0, 7.0]), ("new", [2.0, 3.0]), (mean, [1.0, 1.0])]);
+        assert!(to == wanted);
     }
 }

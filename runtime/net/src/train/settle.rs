@@ -16,8 +16,8 @@ use crate::train::extension::TrainedExtension;
 use crate::train::run::{TrainError, WeightsSnafu};
 use crate::train::select::select_by_gain;
 
-/// Shares of the way that are tried.
-const SHARES: [f32; 4] = [1.0, 0.75, 0.5, 0.25];
+/// Shares of the way that are tried. Nothing of it still takes the statistics of the new input; from nothing on it would be nothing.
+const SHARES: [f32; 5] = [1.0, 0.75, 0.5, 0.25, 0.0];
 
 /// What blocks are settled by.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +54,10 @@ pub struct Settled {
 /// The share of the way from the beginning to `trained` that is most accurate at the edge by itself; of equal ones the largest.
 pub fn settle(settling: &Settling<'_>, trained: &TrainedExtension) -> Result<Settled, TrainError> {
     let mut best = try_share(settling, trained, SHARES[0])?;
-    for &share in &SHARES[1..] {
+    for &share in SHARES[1..]
+        .iter()
+        .filter(|share| settling.from.is_some() || **share > 0.0)
+    {
         let found = try_share(settling, trained, share)?;
         if found.accuracy > best.accuracy {
             best = found;

@@ -10,7 +10,7 @@ use meanet_net::train::{
     ExtensionRecipe, HeadRecipe, InService, Lessons, Material, Optimisation, Recipe, Run, Stage,
     classifier_of, reestimate_norms, retrain, retrain_head, train_classifier,
 };
-use meanet_net::{Block, EdgeBlobs, Manifest, Precision};
+use meanet_net::{Block, EdgeBlobs, Manifest, Precision, read_card};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
@@ -106,6 +106,9 @@ pub(super) struct Plan {
     /// Test images that are counted.
     counted: usize,
     epochs: usize,
+    /// Of an extension.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recipe: Option<ExtensionRecipe>,
     /// Backends round differently.
     backend: String,
     seed: u64,
@@ -117,8 +120,15 @@ impl Plan {
         args: &Args,
         counted: usize,
         (shift, way, labels): (Shift, Way, Labels),
-    ) -> Self {
-        Self {
+    ) -> Result<Self, Box<dyn Error>> {
+        // As the retraining job's defaults are.
+        let defaults = ExtensionRecipe::retraining(&read_card(&setup.subject.blobs.extension)?);
+        let recipe = ExtensionRecipe {
+            epochs: args.epochs,
+            seed: setup.seed,
+            ..defaults
+        };
+        Ok(Self {
             identity: setup.identity.clone(),
             shift: shift.to_string(),
             way,
@@ -126,9 +136,10 @@ impl Plan {
             labelled: args.labelled,
             counted,
             epochs: args.epochs,
+            recipe: (way == Way::Extension).then_some(recipe),
             backend: args.backend.to_string(),
             seed: setup.seed,
-        }
+        })
     }
 }
 
@@ -195,7 +206,10 @@ pub(super) fn adapt(
                 collected,
                 confidences,
             };
-            let recipe = extension_recipe(setup.subject.manifest.classes, plan.epochs, plan.seed);
+            let recipe = plan
+                .recipe
+                .clone()
+                .ok_or("an extension is retrained by a recipe")?;
             let service = InService {
                 blobs: blobs.edge(),
                 hard_classes: &setup.subject.manifest.hard_classes,
@@ -216,20 +230,6 @@ pub(super) fn adapt(
                 cpu_seconds,
             })
         }
-    }
-}
-
-/// As the retraining job's defaults are.
-pub(in crate::experiment) fn extension_recipe(classes: usize, epochs: usize, seed: u64) -> ExtensionRecipe {
-    ExtensionRecipe {
-        epochs,
-        optimisation: Optimisation {
-            batch_size: 64,
-            learning_rate: 0.05,
-            ..Optimisation::default()
-        },
-        seed,
-        ..ExtensionRecipe::new((0..).take(classes).collect())
     }
 }
 

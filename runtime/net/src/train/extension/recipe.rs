@@ -3,7 +3,7 @@
 use meanet_data::Augmentation;
 use serde::{Deserialize, Serialize};
 
-use crate::card::is_default;
+use crate::card::{Card, is_default};
 use crate::layout::Fusion;
 use crate::train::optimisation::Optimisation;
 use crate::train::recipe::Distillation;
@@ -50,7 +50,30 @@ pub struct ExtensionRecipe {
     pub seed: u64,
 }
 
+/// Peak learning rate of a retraining that goes on from trained blocks. They were led down to a rate of zero, and a larger one forgets on a
+/// few thousand images what tens of thousands had taught.
+const GOING_ON: f64 = 0.0007;
+/// The same where it begins with weights by chance.
+const ANEW: f64 = 0.05;
+
 impl ExtensionRecipe {
+    /// Defaults for what is to replace the extension block that `card` is of. It can answer with every class: only so can it say that the
+    /// main block was wrong to name a hard one.
+    #[must_use]
+    pub fn retraining(card: &Card) -> Self {
+        let outputs: Vec<u32> = (0..).take(card.classes).collect();
+        let goes_on = card.outputs.as_ref() == Some(&outputs);
+        Self {
+            optimisation: Optimisation {
+                batch_size: 64,
+                learning_rate: if goes_on { GOING_ON } else { ANEW },
+                ..Optimisation::default()
+            },
+            fusion: card.fusion,
+            ..Self::new(outputs)
+        }
+    }
+
     /// Defaults for an extension with these outputs.
     #[must_use]
     pub fn new(outputs: Vec<u32>) -> Self {
