@@ -123,9 +123,4 @@ fn goals_are_kept_on_the_selection_images() {
             .unwrap_err()
             .contains("best threshold")
     );
-    assert!(
-        setting(&["--offload-budget", "0.2", "--score", "learned"])
-            .unwrap_err()
-            .contains("what-if")
-    );
 }
