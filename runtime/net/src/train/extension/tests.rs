@@ -102,3 +102,18 @@ fn images_are_cut_anew_in_each_epoch_and_are_themselves_where_they_are_measured(
     let plain: Vec<f32> = images.0.pixels.iter().map(|&pixel| f32::from(pixel)).collect();
     assert!(pixels(Version::Plain) == plain);
 }
+
+#[test]
+fn a_retraining_is_gentle_where_it_goes_on() {
+    let (card, _) = open(&main(), Block::Main).unwrap();
+    let of = |outputs: &[u32]| {
+        let card = Card {
+            outputs: Some(outputs.to_vec()),
+            ..card.clone()
+        };
+        ExtensionRecipe::retraining(&card)
+    };
+    let (on, anew) = (of(&[0, 1, 2, 3]), of(&[1, 3]));
+    assert!(on.optimisation.learning_rate < 0.1 * anew.optimisation.learning_rate);
+    assert_eq!(on.outputs, anew.outputs, "all classes, whatever there was");
+}
