@@ -18,7 +18,7 @@ use crate::train::frozen::{frozen, main_block};
 use crate::train::metrics::METRICS;
 use crate::train::run::{DataSnafu, Run, TrainError, WeightsSnafu};
 use crate::train::teacher::Teacher;
-use crate::weights::Tensors;
+use crate::weights::{Tensors, read_card};
 
 mod curriculum;
 mod recipe;
@@ -94,12 +94,7 @@ pub fn train_extension(
     let card = Card {
         fusion: recipe.fusion,
         main_weight: match examples.start {
-            Some((_, extension)) => {
-                open(extension, Block::Extension)
-                    .context(WeightsSnafu)?
-                    .0
-                    .main_weight
-            }
+            Some((_, extension)) => read_card(extension).context(WeightsSnafu)?.main_weight,
             None => card.main_weight,
         },
         ..card
