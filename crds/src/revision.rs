@@ -109,6 +109,10 @@ pub struct Evaluation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1))]
     pub baseline_accuracy: Option<f64>,
+    /// Half the width of the 95 % interval of `accuracy` less `baselineAccuracy`, whose answers are compared image by image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 2))]
+    pub margin_of_error: Option<f64>,
     /// Accuracy of the main exit alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1))]

@@ -107,7 +107,7 @@ fn import(args: &Args) -> Result<JobReport, Box<dyn Error>> {
         .into());
     }
     if let Some(cloud) = blobs.cloud.as_deref().map(CloudNetwork::load).transpose()?
-        && (cloud.classes() != edge.classes() || cloud.input() != edge.input())
+        && (cloud.classes() != edge.classes() || !cloud.input().is_sized_as(edge.input()))
     {
         return Err("the cloud's network takes other images or knows other classes than the edge's: package the model again".into());
     }

@@ -129,6 +129,7 @@ fn train(args: &Args) -> Result<JobReport, Box<dyn Error>> {
             samples: count(trained.report.samples),
             accuracy: trained.report.accuracy,
             baseline_accuracy: Some(trained.baseline.accuracy),
+            margin_of_error: Some(trained.change.reach),
             main_accuracy: Some(trained.main_accuracy),
             trained_on: Some(count(trained.candidate.trained_on)),
             seconds: Some(trained.candidate.seconds),

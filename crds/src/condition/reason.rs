@@ -249,8 +249,8 @@ pub const REASONS: &[Reason] = &[
         RETRAINED,
         "False",
         "Rejected",
-        "The new weights gained less than the gate asks for, or `spec.model` was changed meanwhile. What serves stays.",
-        "Collect more samples, name a data set, or lower `spec.retraining.gate.minAccuracyGain`; then ask again.",
+        "The new weights gained less than the gate asks for, or not beyond chance, or `spec.model` was changed meanwhile. What serves stays.",
+        "Collect more samples, name a data set, lower `spec.retraining.gate.minAccuracyGain`, or set `beyondChance: false` there; then ask again.",
     ),
     reason(
         RETRAINED,

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
 use meanet_crds::MEANetDeployment;
 use meanet_crds::deployment::{
-    Accelerator, Authorities, Batching, Cloud, Dataset, Model, Replicas, Routing, TrainingJob,
+    Accelerator, Authorities, Batching, Cloud, Dataset, Gate, Model, Replicas, Routing, TrainingJob,
 };
 use meanet_crds::naming::ANNOTATION_RETRAIN;
 use snafu::{OptionExt, Snafu, ensure};
@@ -71,8 +71,8 @@ pub struct Validated {
     pub request: Option<String>,
     /// Labelled images to train on.
     pub dataset: Option<Dataset>,
-    /// Accuracy that retraining has to gain.
-    pub min_accuracy_gain: f64,
+    /// What retraining has to gain.
+    pub gate: Gate,
     /// The training job, its resources complete.
     pub training: TrainingJob,
     /// Resources of the training job.
@@ -180,7 +180,7 @@ pub fn validate(deployment: &MEANetDeployment, runtime_image: &str) -> Result<Va
             .filter(|request| !request.is_empty())
             .cloned(),
         dataset: spec.retraining.dataset.clone(),
-        min_accuracy_gain: spec.retraining.gate.min_accuracy_gain,
+        gate: spec.retraining.gate.clone(),
         training: job.clone(),
         training_resources: resources(
             "spec.retraining.job",

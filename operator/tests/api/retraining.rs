@@ -91,7 +91,8 @@ async fn runs_are_accepted_rejected_or_failed() {
     assert_eq!(newest.spec.weights.cloud, Some(crate::world::digest('2')));
 
     let mut worse = report('c');
-    worse["evaluation"] = json!({"samples": 100, "accuracy": 0.71, "baselineAccuracy": 0.7});
+    worse["evaluation"] =
+        json!({"samples": 100, "accuracy": 0.71, "baselineAccuracy": 0.7, "marginOfError": 0.02});
     let job = ask(&world, "two").await;
     world.finish(&job, &worse).await;
     let message = world.until_condition("Retrained", "False", "Rejected").await;

@@ -100,6 +100,12 @@ impl Difference {
         self.share > self.reach
     }
 
+    /// Whether the interval reaches below 0.
+    #[must_use]
+    pub fn may_be_loss(&self) -> bool {
+        self.share < self.reach
+    }
+
     /// Whether the interval lies below 0 as a whole.
     #[must_use]
     pub fn is_loss(&self) -> bool {

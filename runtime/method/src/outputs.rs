@@ -184,15 +184,24 @@ impl Outputs {
 
     /// Counts of what `routing` makes of all images. Without a cloud nothing is sent to one.
     pub fn tally(&self, routing: &Routing) -> Result<Tally, EvaluateError> {
-        let judged: Vec<Judged> = judge(self, routing.score, routing.rule)?
-            .into_iter()
-            .map(|one| one.extended_above(routing.extend_above))
-            .collect();
         Ok(Tally::of(
-            &judged,
+            &self.judged(routing)?,
             routing.offload_above,
             routing.extension_offload_above,
         ))
+    }
+
+    /// Which answers are right, image by image, where `routing` is followed. Without a cloud nothing is sent to one.
+    pub fn answers(&self, routing: &Routing) -> Result<Vec<bool>, EvaluateError> {
+        let right = |one: &Judged| one.right(routing.offload_above, routing.extension_offload_above);
+        Ok(self.judged(routing)?.iter().map(right).collect())
+    }
+
+    fn judged(&self, routing: &Routing) -> Result<Vec<Judged>, EvaluateError> {
+        let judged = judge(self, routing.score, routing.rule)?.into_iter();
+        Ok(judged
+            .map(|one| one.extended_above(routing.extend_above))
+            .collect())
     }
 
     /// Routes all images. Without a cloud nothing is sent to one.

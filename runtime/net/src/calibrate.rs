@@ -7,9 +7,9 @@ use meanet_engine::{Images as Pixels, Observer, Options};
 use snafu::{ResultExt, ensure};
 
 use crate::card::{Block, Card};
+use crate::domain::Domain;
 use crate::edge::{EdgeBlobs, open};
 use crate::lower::{CompileSnafu, EdgeGraph};
-use crate::norms::Norms;
 use crate::weights::{BaseSnafu, WeightsError, bound, encode};
 
 /// Images that ranges are taken on at most; more change them by less than a step of rounding.
@@ -81,14 +81,10 @@ pub fn calibrate(
         )?,
         Calibrated::Retrained => blobs.main.to_vec(),
     };
-    let norms = Norms::of(blobs.adaptive)?;
+    let moved = Domain::of(blobs.adaptive)? != Domain::trained(blobs.main)?;
     let adaptive_card = Card {
         ranges: of(graph.adaptive),
-        main_ranges: if norms.is_empty() {
-            Vec::new()
-        } else {
-            of(graph.main)
-        },
+        main_ranges: if moved { of(graph.main) } else { Vec::new() },
         ..adaptive.0
     };
     let extension_card = Card {

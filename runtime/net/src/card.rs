@@ -58,7 +58,8 @@ pub struct Card {
     pub fusion: Fusion,
     /// All classes of the main block, not only the hard ones.
     pub classes: usize,
-    /// What the network takes.
+    /// What the network takes. An adaptive block may say that its edge's input has other colours than the main block's training had; then
+    /// both are normalised as it says (see [`crate::Domain`]).
     pub input: InputSpec,
     /// Digest of the main block that an adaptive or extension block was trained against.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -81,7 +82,7 @@ pub struct Card {
     /// images; see [`crate::calibrate`]. Empty where nobody looked: then there is no 8-bit plan.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ranges: Vec<[f32; 2]>,
-    /// The same of the main block's layers, where its batch norms have the statistics that come in this adaptive block's blob.
+    /// The same of the main block's layers, where this adaptive block carries another domain than the main block was trained in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub main_ranges: Vec<[f32; 2]>,
 }

@@ -1,12 +1,8 @@
-//! Statistics of the main block's batch norms for input that has changed. The main block's weights stay as they were trained,
-//! and so does its blob; what its norms take for usual follows what the edge sees now. They are a few kilobytes and travel in
-//! the adaptive blob, so that a rollback of that blob takes them back.
+//! Statistics of the main block's batch norms for input that has changed: part of a [`Domain`](crate::Domain).
 
 use snafu::{OptionExt, ensure};
 
-use crate::card::Block;
-use crate::edge::open;
-use crate::weights::{KeySnafu, Tensors, WeightsError, encode};
+use crate::weights::{KeySnafu, Tensors, WeightsError};
 
 /// What their keys begin with in an adaptive blob.
 const MAIN: &str = "main.";
@@ -17,12 +13,6 @@ const NETWORK: &str = "the main block's batch norms";
 pub struct Norms(Tensors);
 
 impl Norms {
-    /// Those that an adaptive blob carries.
-    pub fn of(adaptive: &[u8]) -> Result<Self, WeightsError> {
-        let (_, mut tensors) = open(adaptive, Block::Adaptive)?;
-        Ok(Self::take(&mut tensors))
-    }
-
     /// Whether the main block keeps its own.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -70,13 +60,6 @@ impl Norms {
             own.clone_from(values);
         }
         Ok(())
-    }
-
-    /// The blob of `main` with them.
-    pub fn onto(&self, main: &[u8]) -> Result<Vec<u8>, WeightsError> {
-        let (card, mut tensors) = open(main, Block::Main)?;
-        self.set(&mut tensors)?;
-        encode(&card, &tensors)
     }
 }
 

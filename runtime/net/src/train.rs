@@ -8,6 +8,7 @@ mod cache;
 mod checkpoint;
 mod classifier;
 mod descent;
+mod domain;
 mod extension;
 mod frozen;
 pub(crate) mod initial;
@@ -26,6 +27,7 @@ mod watch;
 
 pub use adapt::{HeadRecipe, classifier_of, reestimate_norms, retrain_head};
 pub use backend::{Backend, BackendError, Processor};
+pub use blend::Taken;
 pub use classifier::{Classifier, Lessons, train_classifier};
 pub use extension::{Examples, ExtensionRecipe, TrainedExtension, train_extension};
 pub use metrics::{EpochLine, METRICS};

@@ -40,7 +40,7 @@ fn new_statistics_keep_nothing_for_a_way_back() {
     // Forgets the peak until now.
     fs::write("/proc/self/clear_refs", "5").unwrap();
     let before = mebibytes("VmRSS");
-    reestimate_norms(&main, &images.0, 0, &processor).unwrap();
+    reestimate_norms(&main, &InputSpec::cifar100(), &images.0, 0, &processor).unwrap();
     let taken = mebibytes("VmHWM") - before;
     println!("{taken} MiB");
     assert!(taken < 400, "{taken} MiB on top of {before}");

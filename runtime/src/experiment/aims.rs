@@ -42,13 +42,18 @@ pub(super) fn aims(results: &Results) -> Vec<Aim> {
                 shifted.shift
             ),
             measured: format!(
-                "{:.0} % won back ({:.2} → {:.2} %), {:.2} MB shipped",
+                "{:.0} % won back ({:.2} → {:.2} %), {:.2} MB shipped{}",
                 100.0 * way.won_back,
                 100.0 * shifted.edge.share,
                 100.0 * way.shifted.share,
-                way.shipped_bytes as f64 / 1e6
+                way.shipped_bytes as f64 / 1e6,
+                if way.accepted == Some(false) {
+                    "; held back by the gate"
+                } else {
+                    ""
+                }
             ),
-            met: way.won_back >= WON_BACK && way.shipped_bytes < SHIPPED,
+            met: way.won_back >= WON_BACK && way.shipped_bytes < SHIPPED && way.accepted != Some(false),
             by: format!("{:+.0} %", 100.0 * (way.won_back - WON_BACK)),
         })
     }));

@@ -202,7 +202,8 @@ fn shifts(page: &mut String, results: &Results) {
     page.push_str(
         "## Adaptation under shift\n\nThe input changes after training; images and labels as said above are what there is to learn from. *Won \
          back* is the share of the accuracy that the edge had lost. Shipped are the tensors that changed. Time is processor time of the \
-         training, all threads together. Batch norms, classifier and everything give a main block that is asked alone.\n\n",
+         training, all threads together. Colours, batch norms, classifier and everything give a main block that is asked alone. *Gate*: what a \
+         deployment's gate, as it is by default, says of the candidate: passed, or held back since the gain on 400 images that judge may be chance.\n\n",
     );
     for shifted in &results.shifts {
         shift(page, shifted);
@@ -237,6 +238,11 @@ fn shift(page: &mut String, shifted: &Shifted) {
                 difference(&way.unshifted_change),
                 kilobytes(way.shipped_bytes),
                 format!("{:.0} s", way.cpu_seconds),
+                match way.accepted {
+                    Some(true) => "passed".to_owned(),
+                    Some(false) => "held back".to_owned(),
+                    None => String::new(),
+                },
             ]
         })
         .collect();
@@ -249,6 +255,7 @@ fn shift(page: &mut String, shifted: &Shifted) {
         "change on unshifted images",
         "shipped",
         "time",
+        "gate",
     ];
     table(page, &head, &rows);
 }

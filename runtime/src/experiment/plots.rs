@@ -41,6 +41,7 @@ pub(super) fn plots(results: &Results) -> Vec<(&'static str, Plot)> {
         (Way::Extension, Labels::True),
         (Way::Extension, Labels::Cloud),
         (Way::Norms, Labels::None),
+        (Way::Colours, Labels::None),
         (Way::Head, Labels::True),
         (Way::Everything, Labels::True),
     ];

@@ -52,14 +52,18 @@ pub(super) struct WayResult {
     pub(super) shipped_bytes: u64,
     /// Processor time of the training.
     pub(super) cpu_seconds: f64,
+    /// Whether the gate lets it pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) accepted: Option<bool>,
 }
 
 /// The order in which ways are tried, so that a run that ends early has the most telling ones.
-const ORDER: [(Way, Labels); 7] = [
+const ORDER: [(Way, Labels); 8] = [
     (Way::Extension, Labels::True),
     (Way::Head, Labels::True),
     (Way::Extension, Labels::Cloud),
     (Way::Norms, Labels::None),
+    (Way::Colours, Labels::None),
     (Way::Everything, Labels::True),
     (Way::Head, Labels::Cloud),
     (Way::Everything, Labels::Cloud),
@@ -133,6 +137,7 @@ fn judged(way: Way, labels: Labels, adapted: &Adapted, before: &Answers, unshift
         unshifted_change: Difference::between(&unshifted.edge, &adapted.unshifted),
         shipped_bytes: adapted.shipped_bytes,
         cpu_seconds: adapted.cpu_seconds,
+        accepted: adapted.accepted,
     }
 }
 

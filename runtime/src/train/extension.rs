@@ -131,13 +131,15 @@ pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         let settling = Settling {
             main: &main,
             from: None,
+            hard_classes: None,
+            moved: false,
             precision: Precision::Float32,
             ranges_of: None,
             routing: &by_entropy(None, ExtensionRule::Extension),
             selection: &parts.selection.0,
         };
         let settled = settle(&settling, &trained)?;
-        info!(share = settled.share, "corrections settled");
+        info!(taken = ?settled.taken, "corrections settled");
         (trained.adaptive, trained.extension) = (settled.adaptive, settled.extension);
         settled.hard_classes
     };

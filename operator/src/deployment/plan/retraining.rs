@@ -237,18 +237,32 @@ fn judge(
         let text = "the job measured no accuracy for both revisions: are there labelled samples to hold out?";
         return Err((RetrainingPhase::Failed, text.to_owned()));
     };
-    let (gain, least) = (after - before, spec.min_accuracy_gain);
-    // A hair's breadth for the rounding of two shares.
-    if gain + 1e-9 >= least {
-        Ok(format!(
-            "accuracy {before:.4} became {after:.4}, a gain of {gain:+.4}; the gate asks for {least:+.4}"
-        ))
+    let (gain, least) = (after - before, spec.gate.min_accuracy_gain);
+    let margin = match evaluation.and_then(|e| e.margin_of_error) {
+        _ if !spec.gate.beyond_chance => 0.0,
+        Some(margin) => margin,
+        None => {
+            let text = "the job did not say how surely it measured the gain, which the gate asks for with beyondChance: is the runtime's image of another version?";
+            return Err((RetrainingPhase::Failed, text.to_owned()));
+        }
+    };
+    let measured = format!("accuracy {before:.4} became {after:.4}, a gain of {gain:+.4}");
+    let measured = if margin > 0.0 {
+        format!("{measured} ± {margin:.4}")
     } else {
-        let text = format!(
-            "accuracy {before:.4} became {after:.4}, a gain of {gain:+.4}, below the {least:+.4} of the gate"
-        );
-        Err((RetrainingPhase::Rejected, text))
+        measured
+    };
+    // Nothing is worse than a gain of -1. A hair's breadth for the rounding of two shares.
+    if (gain - margin).max(-1.0) + 1e-9 >= least {
+        return Ok(format!("{measured}; the gate asks for {least:+.4}"));
     }
+    let chance = if gain + 1e-9 >= least {
+        ", beyond chance (beyondChance)"
+    } else {
+        ""
+    };
+    let text = format!("{measured}; the gate asks for {least:+.4}{chance}");
+    Err((RetrainingPhase::Rejected, text))
 }
 
 fn verdict(status: &RetrainingStatus) -> Verdict {

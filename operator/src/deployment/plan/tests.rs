@@ -318,6 +318,7 @@ fn success(digit: char, gain: Option<f64>) -> Outcome {
                 samples: 10,
                 accuracy: 0.5 + gain,
                 baseline_accuracy: Some(0.5),
+                margin_of_error: Some(0.0),
                 ..Evaluation::default()
             }),
         },

@@ -6,11 +6,11 @@ use snafu::{OptionExt, ensure};
 
 use super::EdgeBlobs;
 use crate::card::{Block, Card, Variant};
+use crate::domain::Domain;
 use crate::extend::{Adaptive, Extension};
 use crate::input::InputSpec;
 use crate::lower::{EdgeGraph, Expectation, FEATURES, LOGITS, NoRangesSnafu, PlanError, Probes};
 use crate::network::Network;
-use crate::norms::Norms;
 use crate::weights::{BaseSnafu, MetadataSnafu, Tensors, WeightsError, apply, decode, digest};
 
 /// The blocks of an edge network as burn modules, checked.
@@ -30,7 +30,7 @@ impl Modules {
     /// Checks that the blobs are what they should be and belong together.
     pub(super) fn read(blobs: EdgeBlobs<'_>) -> Result<Self, WeightsError> {
         let device = Device::flex();
-        let (card, mut main_tensors) = open(blobs.main, Block::Main)?;
+        let (mut card, mut main_tensors) = open(blobs.main, Block::Main)?;
         let (adaptive_card, mut adaptive_tensors) = open(blobs.adaptive, Block::Adaptive)?;
         let (extension_card, extension_tensors) = open(blobs.extension, Block::Extension)?;
         let base = digest(blobs.main);
@@ -57,9 +57,11 @@ impl Modules {
         );
         let outputs = outputs(&extension_card)?;
         let size = [card.input.height, card.input.width];
-        let norms = Norms::take(&mut adaptive_tensors);
-        let has_norms = !norms.is_empty();
-        norms.set(&mut main_tensors)?;
+        let (trained, domain) = (
+            Domain::of_card(&card),
+            Domain::take(&adaptive_card, &mut adaptive_tensors),
+        );
+        domain.set(&mut card, &mut main_tensors)?;
         let mut main = Network::main(&card.blueprint(), card.classes, size, &device)
             .or_else(|reason| MetadataSnafu { reason }.fail())?;
         apply(&mut main, &format!("{} main block", card.backbone), main_tensors)?;
@@ -87,10 +89,10 @@ impl Modules {
             &format!("{} extension block", card.backbone),
             extension_tensors,
         )?;
-        let of_main = if has_norms {
-            adaptive_card.main_ranges
-        } else {
+        let of_main = if domain == trained {
             card.ranges.clone()
+        } else {
+            adaptive_card.main_ranges
         };
         let added_weight = extension_card.added_weight();
         Ok(Self {

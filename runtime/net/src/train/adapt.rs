@@ -13,7 +13,7 @@ use snafu::{OptionExt, ResultExt};
 
 use crate::card::{Block, Card};
 use crate::edge::open;
-use crate::evaluate::top;
+use crate::input::InputSpec;
 use crate::lower::values;
 use crate::norms::Norms;
 use crate::train::backend::Processor;
@@ -54,11 +54,12 @@ pub fn classifier_of(main: &[u8]) -> Result<Vec<u8>, WeightsError> {
     encode(&card, &tensors)
 }
 
-/// Statistics of the main block's batch norms, taken anew from `images`, whose labels are not looked at (Schneider et
-/// al. 2020; Nado et al. 2020). Statistics are moving averages: after twenty batches little is left of the old ones, and of few
+/// Statistics of the main block's batch norms, taken anew from `images` normalised as `input` says; labels are not looked at (Schneider
+/// et al. 2020; Nado et al. 2020). Statistics are moving averages: after twenty batches little is left of the old ones, and of few
 /// images they keep a share.
 pub fn reestimate_norms(
     main: &[u8],
+    input: &InputSpec,
     images: &Images,
     seed: u64,
     processor: &Processor,
@@ -71,6 +72,7 @@ pub fn reestimate_norms(
     let (mut card, tensors) = open(main, Block::Main).context(WeightsSnafu)?;
     // They are of other statistics.
     card.ranges.clear();
+    card.input.clone_from(input);
     let mut shuffle = Shuffle::new(seed);
     let passes: Vec<Vec<usize>> = (0..NORM_PASSES).map(|_| shuffle.epoch(images.len())).collect();
     // A batch of one image has no variance.
@@ -203,24 +205,6 @@ fn last_layer(tensors: &mut Tensors) -> Result<Tensors, TrainError> {
         .collect()
 }
 
-/// Which of `images` the main block gets right with these statistics.
-pub(super) fn answers(main: &[u8], norms: &Norms, images: &Images) -> Result<Vec<bool>, TrainError> {
-    let (card, mut tensors) = open(main, Block::Main).context(WeightsSnafu)?;
-    norms.set(&mut tensors).context(WeightsSnafu)?;
-    let whole = frozen(&card, main_block(&card, tensors, &Device::flex())?)?;
-    let mut right = Vec::with_capacity(images.len());
-    for pixels in images.pixels.chunks((images.stride() * BATCH).max(1)) {
-        let logits = whole.logits(meanet_engine::Images::Bytes(pixels));
-        let logits = logits.map_err(|e| TrainError::Data {
-            reason: e.to_string(),
-        })?;
-        for row in logits {
-            right.push(top(&row) == images.labels[right.len()] as usize);
-        }
-    }
-    Ok(right)
-}
-
 /// What the last layer sees of each image, `[n][channels]`.
 fn features(card: &Card, tensors: Tensors, images: &Images) -> Result<Vec<Vec<f32>>, TrainError> {
     let failed = |reason: String| TrainError::Data { reason };
@@ -248,7 +232,8 @@ mod tests {
 
     use super::*;
     use crate::cloud::CloudNetwork;
-    use crate::input::InputSpec;
+    use crate::domain::Domain;
+    use crate::evaluate::top;
     use crate::network::Network;
     use crate::{ImageBatch, digest};
 
@@ -262,6 +247,13 @@ mod tests {
         encode(&card, &tensors_of(&network).unwrap()).unwrap()
     }
 
+    /// The blob `main` with statistics of `images`.
+    fn with_norms(main: &[u8], images: &Images, processor: &Processor) -> Vec<u8> {
+        let trained = Domain::trained(main).unwrap();
+        let norms = reestimate_norms(main, &trained.input, images, 0, processor).unwrap();
+        Domain { norms, ..trained }.onto(main).unwrap()
+    }
+
     fn differing(old: &[u8], new: &[u8]) -> Vec<String> {
         let [(_, old), (_, new)] = [old, new].map(|blob| open(blob, Block::Main).unwrap());
         let differs = |key: &&String| old[*key] != new[*key];
@@ -272,13 +264,7 @@ mod tests {
     fn each_way_changes_only_what_it_says() {
         let (main, processor) = (main(), Processor::Engine);
         let images = procedural(4, 64, 1);
-        let norms = differing(
-            &main,
-            &reestimate_norms(&main, &images, 0, &processor)
-                .unwrap()
-                .onto(&main)
-                .unwrap(),
-        );
+        let norms = differing(&main, &with_norms(&main, &images, &processor));
         assert!(
             !norms.is_empty() && norms.iter().all(|key| key.contains(".running_")),
             "{norms:?}"
@@ -298,8 +284,9 @@ mod tests {
     fn engine_and_tensor_library_count_the_same() {
         let (main, images) = (main(), procedural(4, 200, 1));
         let counted = |processor: Processor| {
-            let norms = reestimate_norms(&main, &images, 0, &processor).unwrap();
-            open(&norms.onto(&main).unwrap(), Block::Main).unwrap().1
+            open(&with_norms(&main, &images, &processor), Block::Main)
+                .unwrap()
+                .1
         };
         let wanted = counted(Processor::Burn(Device::flex()));
         let found = counted(Processor::Engine);
@@ -347,7 +334,7 @@ mod tests {
     fn too_few_images_are_refused() {
         let (main, processor) = (main(), Processor::Engine);
         let none = Images::empty(32, 32);
-        assert!(reestimate_norms(&main, &none, 0, &processor).is_err());
+        assert!(reestimate_norms(&main, &InputSpec::cifar100(), &none, 0, &processor).is_err());
         let recipe = HeadRecipe {
             epochs: 1,
             batch_size: 16,

@@ -8,10 +8,10 @@ use snafu::{ResultExt, ensure};
 use tracing::info;
 
 use crate::card::{Block, Card};
+use crate::domain::Domain;
 use crate::edge::open;
 use crate::input::InputSpec;
 use crate::layout::Fusion;
-use crate::norms::Norms;
 use crate::train::backend::Processor;
 use crate::train::cache::Cache;
 use crate::train::frozen::{frozen, main_block};
@@ -40,8 +40,8 @@ pub struct Examples<'a> {
     pub holdout: Option<&'a Training>,
     /// Blobs of an adaptive and an extension block with the same outputs to go on from.
     pub start: Option<(&'a [u8], &'a [u8])>,
-    /// Statistics for the main block's batch norms other than its own; they become part of the adaptive blob.
-    pub norms: Option<&'a Norms>,
+    /// What the input is like, where it is not what the main block was trained on; it becomes part of the adaptive blob.
+    pub domain: Option<&'a Domain>,
     /// The network to learn from besides the labels, where the recipe has distillation.
     pub teacher: Option<&'a Teacher>,
 }
@@ -55,7 +55,7 @@ impl<'a> Examples<'a> {
             confidences: &[],
             holdout: None,
             start: None,
-            norms: None,
+            domain: None,
             teacher: None,
         }
     }
@@ -86,10 +86,10 @@ pub fn train_extension(
     processor: &Processor,
 ) -> Result<TrainedExtension, TrainError> {
     let started = Instant::now();
-    let (card, mut tensors) = open(main, Block::Main).context(WeightsSnafu)?;
+    let (mut card, mut tensors) = open(main, Block::Main).context(WeightsSnafu)?;
     check(recipe, examples, card.classes)?;
-    if let Some(norms) = examples.norms {
-        norms.set(&mut tensors).context(WeightsSnafu)?;
+    if let Some(domain) = examples.domain {
+        domain.set(&mut card, &mut tensors).context(WeightsSnafu)?;
     }
     let card = Card {
         fusion: recipe.fusion,
@@ -129,7 +129,7 @@ pub fn train_extension(
             run.epoch_done();
         }
     }
-    let (adaptive, extension) = trainer.blobs(main, examples.norms)?;
+    let (adaptive, extension) = trainer.blobs(main, examples.domain)?;
     Ok(TrainedExtension {
         adaptive,
         extension,

@@ -1,20 +1,20 @@
 //! What a retraining job does: a candidate, and how it compares with what is in service.
 
-use meanet_data::{Images, Training, shares};
+use meanet_data::{Training, shares};
 use meanet_method::{Difference, Routing};
 use snafu::{ResultExt, ensure};
 use tracing::info;
 
+use crate::domain::Domain;
 use crate::edge::{EdgeBlobs, EdgeNetwork};
 use crate::evaluate::Report;
 use crate::lower::Compute;
-use crate::norms::Norms;
 use crate::precision::Precision;
-use crate::train::adapt::{answers, reestimate_norms};
 use crate::train::backend::Processor;
+use crate::train::domain::follow;
 use crate::train::extension::{Examples, ExtensionRecipe, TrainedExtension, train_extension};
 use crate::train::run::{DataSnafu, TrainError, WeightsSnafu};
-use crate::train::settle::{Settled, Settling, report, run, settle};
+use crate::train::settle::{Settled, Settling, answers, report, run, settle};
 use crate::weights::read_card;
 
 /// Fewer images than this cannot be shared out between training, selection and judgement.
@@ -51,6 +51,8 @@ struct Shares {
     training: Training,
     /// How likely the label of each image to train on is.
     confidences: Vec<f32>,
+    /// Images whose labels are as sure as those of the judgement, which the domain is chosen on.
+    sure: Training,
     selection: Training,
     judgement: Training,
 }
@@ -61,14 +63,16 @@ struct Shares {
 pub struct Retrained {
     /// The candidate.
     pub candidate: TrainedExtension,
-    /// Whether it brings new statistics for the main block's batch norms.
-    pub new_norms: bool,
+    /// Whether its domain is another than that in service.
+    pub moved: bool,
     /// The classes for which it pays to ask it.
     pub hard_classes: Vec<u32>,
     /// The candidate's edge by itself.
     pub report: Report,
     /// The edge in service by itself.
     pub baseline: Report,
+    /// From the one to the other.
+    pub change: Difference,
     /// The main exit alone.
     pub main_accuracy: f64,
 }
@@ -109,11 +113,14 @@ fn share_out(material: &Material, seed: u64) -> Result<Shares, TrainError> {
     );
     let mut parts = shares(count, &[count / 6, count / 6], seed).into_iter();
     let mut part = || parts.next().unwrap_or_default();
-    let [selection, judgement] = [part(), part()].map(|part| Training(all.select(&part)));
-    let training: Vec<usize> = part().into_iter().chain(count..all.len()).collect();
+    let [selection, judgement, rest] = [part(), part(), part()];
+    let [sure_ones, selection, judgement] =
+        [[&rest[..], &selection].concat(), selection, judgement].map(|part| Training(all.select(&part)));
+    let training: Vec<usize> = rest.into_iter().chain(count..all.len()).collect();
     Ok(Shares {
         training: Training(all.select(&training)),
         confidences: training.into_iter().map(sure).collect(),
+        sure: sure_ones,
         selection,
         judgement,
     })
@@ -136,17 +143,24 @@ pub fn retrain(
     let Shares {
         training,
         confidences,
+        sure,
         selection,
         judgement,
     } = share_out(material, recipe.seed)?;
     let network = EdgeNetwork::load_as(service, precision, Compute::default()).context(WeightsSnafu)?;
-    let current = Norms::of(service.adaptive).context(WeightsSnafu)?;
-    let taken_anew = reestimate_norms(service.main, &training.0, recipe.seed, processor)?;
-    let new_norms = are_better(service.main, [&current, &taken_anew], &selection.0)?;
-    let norms = if new_norms { &taken_anew } else { &current };
+    let current = Domain::of(service.adaptive).context(WeightsSnafu)?;
+    let domain = follow(
+        service.main,
+        current.clone(),
+        &training.0,
+        &sure.0,
+        recipe.seed,
+        processor,
+    )?;
+    let moved = domain != current;
     let examples = Examples {
         confidences: &confidences,
-        norms: Some(norms),
+        domain: Some(&domain),
         start: (network.outputs() == recipe.outputs).then_some((service.adaptive, service.extension)),
         ..Examples::of(&training)
     };
@@ -160,6 +174,8 @@ pub fn retrain(
             precision,
             ranges_of: ranged.then_some(&training.0),
             routing,
+            hard_classes: examples.start.map(|_| hard_classes),
+            moved: moved && examples.start.is_some(),
             selection: &selection.0,
         },
         &candidate,
@@ -167,35 +183,34 @@ pub fn retrain(
     let Settled {
         network: trained,
         hard_classes: table,
-        share,
+        taken,
         ..
     } = settled;
     (candidate.adaptive, candidate.extension) = (settled.adaptive, settled.extension);
     let in_service = run(&network, hard_classes, &judgement.0)?;
     let (baseline, main_accuracy) = (report(&in_service, routing)?, in_service.main_accuracy());
-    let report = report(&run(&trained, &table, &judgement.0)?, routing)?;
+    let after = run(&trained, &table, &judgement.0)?;
+    let report = report(&after, routing)?;
+    let change = Difference::between(&answers(&in_service, routing)?, &answers(&after, routing)?);
     info!(
         candidate = report.accuracy,
         in_service = baseline.accuracy,
+        margin_of_error = change.reach,
         main = main_accuracy,
         hard = table.len(),
-        share,
-        new_norms,
+        ?taken,
+        colours = domain.input != current.input,
+        norms = domain.norms != current.norms,
         images = judgement.0.len(),
         "judged"
     );
     Ok(Retrained {
         candidate,
-        new_norms,
+        moved,
         hard_classes: table,
         report,
         baseline,
+        change,
         main_accuracy,
     })
-}
-
-/// Whether the main block does better with the second statistics than with the first, beyond chance.
-fn are_better(main: &[u8], norms: [&Norms; 2], images: &Images) -> Result<bool, TrainError> {
-    let [before, after] = norms.map(|norms| answers(main, norms, images));
-    Ok(Difference::between(&before?, &after?).is_gain())
 }

@@ -11,13 +11,16 @@ use crate::edge::{EdgeBlobs, EdgeNetwork};
 use crate::evaluate::{Report, outputs};
 use crate::lower::Compute;
 use crate::precision::Precision;
-use crate::train::blend::{Pair, blend};
+use crate::train::blend::{Pair, Taken, blend};
 use crate::train::extension::TrainedExtension;
 use crate::train::run::{TrainError, WeightsSnafu};
 use crate::train::select::select_by_gain;
 
 /// Shares of the way that are tried. Nothing of it still takes the statistics of the new input; from nothing on it would be nothing.
 const SHARES: [f32; 5] = [1.0, 0.75, 0.5, 0.25, 0.0];
+
+/// Parts that images are split into, to count what a table is worth on images that it was not chosen by.
+const PARTS: usize = 5;
 
 /// What blocks are settled by.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +35,10 @@ pub struct Settling<'a> {
     pub ranges_of: Option<&'a Images>,
     /// How inputs leave; nothing is sent to the cloud.
     pub routing: &'a Routing,
+    /// Hard classes of these; they may still be the best choice.
+    pub hard_classes: Option<&'a [u32]>,
+    /// Whether the training took place in another domain than that of these: then they may do as they are, moved there.
+    pub moved: bool,
     /// Images that choose.
     pub selection: &'a Images,
 }
@@ -46,37 +53,41 @@ pub struct Settled {
     pub network: EdgeNetwork,
     /// The classes for which it pays to ask the extension.
     pub hard_classes: Vec<u32>,
-    /// How much of the way was taken.
-    pub share: f32,
+    /// What was taken.
+    pub taken: Taken,
     accuracy: f64,
 }
 
-/// The share of the way from the beginning to `trained` that is most accurate at the edge by itself; of equal ones the largest.
+/// What of the way from the beginning to `trained` is most accurate at the edge by itself; of equal ones the domain alone, then the
+/// largest share.
 pub fn settle(settling: &Settling<'_>, trained: &TrainedExtension) -> Result<Settled, TrainError> {
-    let mut best = try_share(settling, trained, SHARES[0])?;
-    for &share in SHARES[1..]
+    let shares = SHARES
         .iter()
-        .filter(|share| settling.from.is_some() || **share > 0.0)
-    {
-        let found = try_share(settling, trained, share)?;
-        if found.accuracy > best.accuracy {
-            best = found;
+        .filter(|share| settling.from.is_some() || **share > 0.0);
+    let domain = settling.moved.then_some(Taken::Domain).into_iter();
+    let mut best: Option<Settled> = None;
+    for taken in domain.chain(shares.map(|&share| Taken::Share(share))) {
+        let found = attempt(settling, trained, taken)?;
+        if best.as_ref().is_none_or(|best| found.accuracy > best.accuracy) {
+            best = Some(found);
         }
     }
-    Ok(best)
+    best.ok_or_else(|| of_data("there was nothing to settle"))
 }
 
-fn try_share(settling: &Settling<'_>, trained: &TrainedExtension, share: f32) -> Result<Settled, TrainError> {
+fn attempt(settling: &Settling<'_>, trained: &TrainedExtension, taken: Taken) -> Result<Settled, TrainError> {
     let Settling {
         main,
         from,
         precision,
         ranges_of,
         routing,
+        hard_classes,
         selection,
+        ..
     } = *settling;
     let to: Pair<'_> = (&trained.adaptive, &trained.extension);
-    let [mut adaptive, mut extension] = blend(main, from, to, share).context(WeightsSnafu)?;
+    let [mut adaptive, mut extension] = blend(main, from, to, taken).context(WeightsSnafu)?;
     if let Some(images) = ranges_of {
         let blobs = EdgeBlobs {
             main,
@@ -93,16 +104,46 @@ fn try_share(settling: &Settling<'_>, trained: &TrainedExtension, share: f32) ->
     };
     let network = EdgeNetwork::load_as(blobs, precision, Compute::default()).context(WeightsSnafu)?;
     let mut found = run(&network, network.outputs(), selection)?;
-    found.hard_classes = select_by_gain(&found).map_err(of_data)?;
-    let accuracy = report(&found, routing)?.accuracy;
+    let (hard_classes, accuracy) = choose_table(&mut found, hard_classes, routing)?;
     Ok(Settled {
         adaptive,
         extension,
         network,
-        hard_classes: found.hard_classes,
-        share,
+        hard_classes,
+        taken,
         accuracy,
     })
+}
+
+/// The table of hard classes that is to be had, and how accurate the edge by itself is with it: the one in service, or that of the
+/// classes which gain. A table that was chosen by some images looks better on these than it is, so its accuracy is counted on parts
+/// of the images that it was chosen without.
+fn choose_table(
+    outputs: &mut Outputs,
+    in_service: Option<&[u32]>,
+    routing: &Routing,
+) -> Result<(Vec<u32>, f64), TrainError> {
+    let chosen = select_by_gain(outputs).map_err(of_data)?;
+    let mut right = 0.0;
+    for part in 0..PARTS {
+        let of_part = |image: &usize| image % PARTS == part;
+        let (counted, others): (Vec<usize>, Vec<usize>) = (0..outputs.len()).partition(of_part);
+        if counted.is_empty() || others.is_empty() {
+            continue;
+        }
+        let mut part = outputs.select(&counted);
+        part.hard_classes = select_by_gain(&outputs.select(&others)).map_err(of_data)?;
+        right += report(&part, routing)?.accuracy * counted.len() as f64;
+    }
+    let accuracy = right / outputs.len().max(1) as f64;
+    if let Some(table) = in_service {
+        outputs.hard_classes = table.to_vec();
+        let as_it_is = report(outputs, routing)?.accuracy;
+        if as_it_is >= accuracy {
+            return Ok((table.to_vec(), as_it_is));
+        }
+    }
+    Ok((chosen, accuracy))
 }
 
 /// What the edge says of the images by itself.
@@ -116,6 +157,10 @@ pub(super) fn run(
 
 pub(super) fn report(outputs: &Outputs, routing: &Routing) -> Result<Report, TrainError> {
     outputs.report(routing).map_err(of_data)
+}
+
+pub(super) fn answers(outputs: &Outputs, routing: &Routing) -> Result<Vec<bool>, TrainError> {
+    outputs.answers(routing).map_err(of_data)
 }
 
 fn of_data(error: impl std::fmt::Display) -> TrainError {

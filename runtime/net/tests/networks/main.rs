@@ -12,8 +12,8 @@ use meanet_net::train::{
     Stage, TrainedExtension, classifier_of, reestimate_norms, retrain, train_classifier, train_extension,
 };
 use meanet_net::{
-    Block, Calibrated, CloudNetwork, Compute, EdgeBlobs, EdgeNetwork, ImageBatch, InputSpec, Manifest,
-    ModelBlobs, Norms, Precision, StateDict, Temperatures, Variant, calibrate, digest, read_card,
+    Block, Calibrated, CloudNetwork, Compute, Domain, EdgeBlobs, EdgeNetwork, ImageBatch, InputSpec,
+    Manifest, ModelBlobs, Precision, StateDict, Temperatures, Variant, calibrate, digest, read_card,
 };
 
 mod packed;

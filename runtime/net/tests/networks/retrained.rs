@@ -67,10 +67,12 @@ fn an_edge_takes_the_statistics_that_come_with_its_adaptive_block() {
     let processor = Backend::Engine.processor().unwrap();
     let Training(mut dark) = images(32);
     dark.pixels.iter_mut().for_each(|value| *value /= 4);
-    let norms = reestimate_norms(&blobs.main, &dark, 0, &processor).unwrap();
+    let trained = Domain::trained(&blobs.main).unwrap();
+    let norms = reestimate_norms(&blobs.main, &trained.input, &dark, 0, &processor).unwrap();
+    let domain = Domain { norms, ..trained };
     let training = Training(dark);
     let examples = Examples {
-        norms: Some(&norms),
+        domain: Some(&domain),
         ..Examples::of(&training)
     };
     let trained = train_extension(
@@ -81,7 +83,7 @@ fn an_edge_takes_the_statistics_that_come_with_its_adaptive_block() {
         &processor,
     )
     .unwrap();
-    assert_eq!(Norms::of(&trained.adaptive).unwrap(), norms);
+    assert_eq!(Domain::of(&trained.adaptive).unwrap(), domain);
     let edge = EdgeNetwork::load(EdgeBlobs {
         main: &blobs.main,
         adaptive: &trained.adaptive,
@@ -96,7 +98,7 @@ fn an_edge_takes_the_statistics_that_come_with_its_adaptive_block() {
         let pairs = found.iter().flatten().zip(wanted.iter().flatten());
         pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
     };
-    assert!(farthest(&norms.onto(&blobs.main).unwrap()) < 1e-4);
+    assert!(farthest(&domain.onto(&blobs.main).unwrap()) < 1e-4);
     assert!(farthest(&blobs.main) > 1e-2);
 
     // A later retraining goes on from them, where it finds none that are better.
@@ -122,6 +124,6 @@ fn an_edge_takes_the_statistics_that_come_with_its_adaptive_block() {
         precision: Precision::Float32,
     };
     let again = retrain(&recipe, &service, &material, &processor).unwrap();
-    let kept = Norms::of(&again.candidate.adaptive).unwrap() == norms;
-    assert_ne!(kept, again.new_norms);
+    let kept = Domain::of(&again.candidate.adaptive).unwrap() == domain;
+    assert_ne!(kept, again.moved);
 }

@@ -10,7 +10,7 @@ use meanet_net::train::{
     ExtensionRecipe, HeadRecipe, InService, Lessons, Material, Optimisation, Recipe, Run, Stage,
     classifier_of, reestimate_norms, retrain, retrain_head, train_classifier,
 };
-use meanet_net::{Block, EdgeBlobs, Manifest, Precision, read_card};
+use meanet_net::{Block, Domain, EdgeBlobs, Manifest, Precision, read_card};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
@@ -19,10 +19,17 @@ use crate::experiment::Args;
 use crate::experiment::setup::{Identity, Setup};
 use crate::machine::cpu_seconds;
 
+/// Raised when a retraining by the same recipe gives something else.
+const RETRAINING: u32 = 2;
+/// Bytes of mean and standard deviation of three colours.
+const COLOURS: u64 = 24;
+
 /// What is adapted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::experiment) enum Way {
+    /// The colours that images are normalised by.
+    Colours,
     /// Statistics of the main block's batch norms.
     Norms,
     /// The last layer of the main block.
@@ -48,6 +55,7 @@ pub(in crate::experiment) enum Labels {
 impl Way {
     pub(in crate::experiment) const fn as_str(self) -> &'static str {
         match self {
+            Self::Colours => "colours re-estimated",
             Self::Norms => "batch norms re-estimated",
             Self::Head => "classifier retrained",
             Self::Extension => "adaptive + extension retrained",
@@ -58,6 +66,7 @@ impl Way {
     /// For a legend.
     pub(in crate::experiment) const fn short(self) -> &'static str {
         match self {
+            Self::Colours => "colours",
             Self::Norms => "norms",
             Self::Head => "classifier",
             Self::Extension => "extension",
@@ -68,6 +77,7 @@ impl Way {
     /// Work of one try, where running the model over the test images is 1.
     pub(super) const fn work(self) -> f64 {
         match self {
+            Self::Colours => 1.0,
             Self::Norms | Self::Head => 3.0,
             Self::Extension => 5.0,
             Self::Everything => 15.0,
@@ -109,6 +119,9 @@ pub(super) struct Plan {
     /// Of an extension.
     #[serde(skip_serializing_if = "Option::is_none")]
     recipe: Option<ExtensionRecipe>,
+    /// The same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<u32>,
     /// Backends round differently.
     backend: String,
     seed: u64,
@@ -137,6 +150,7 @@ impl Plan {
             counted,
             epochs: args.epochs,
             recipe: (way == Way::Extension).then_some(recipe),
+            version: (way == Way::Extension).then_some(RETRAINING),
             backend: args.backend.to_string(),
             seed: setup.seed,
         })
@@ -150,6 +164,9 @@ pub(super) struct Adapted {
     pub(super) unshifted: Vec<bool>,
     pub(super) shipped_bytes: u64,
     pub(super) cpu_seconds: f64,
+    /// Whether the gate of a deployment, as it is by default, lets it pass; absent where it is no candidate of a retraining.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) accepted: Option<bool>,
 }
 
 /// Adapts the model and asks it about both sets of test images, shifted and not. `place` is a folder for checkpoints.
@@ -170,12 +187,34 @@ pub(super) fn adapt(
             unshifted: of_classifier(&classifier, unshifted)?,
             shipped_bytes: changed_bytes(&blobs.main, main)?,
             cpu_seconds,
+            accepted: None,
         })
     };
     match plan.way {
+        Way::Colours => {
+            let trained = Domain::trained(&blobs.main)?;
+            let domain = Domain {
+                input: trained.input.of(&learned_from.0),
+                ..trained
+            };
+            let main = domain.onto(&blobs.main)?;
+            let adapted = whole(&main, cpu_seconds()? - began)?;
+            Ok(Adapted {
+                shipped_bytes: COLOURS,
+                ..adapted
+            })
+        }
         Way::Norms => {
-            let norms = reestimate_norms(&blobs.main, &learned_from.0, plan.seed, &processor)?;
-            whole(&norms.onto(&blobs.main)?, cpu_seconds()? - began)
+            let trained = Domain::trained(&blobs.main)?;
+            let norms = reestimate_norms(
+                &blobs.main,
+                &trained.input,
+                &learned_from.0,
+                plan.seed,
+                &processor,
+            )?;
+            let domain = Domain { norms, ..trained };
+            whole(&domain.onto(&blobs.main)?, cpu_seconds()? - began)
         }
         Way::Head => {
             let recipe = HeadRecipe {
@@ -228,6 +267,7 @@ pub(super) fn adapt(
                 unshifted: of_edge(edge, &trained.hard_classes, unshifted)?,
                 shipped_bytes: (edge.adaptive.len() + edge.extension.len()) as u64,
                 cpu_seconds,
+                accepted: Some(!trained.change.may_be_loss()),
             })
         }
     }

@@ -23,6 +23,55 @@ fn the_gate_decides() {
 }
 
 #[test]
+fn chance_is_no_gain() {
+    for (gate, margin, phase) in [
+        (json!({}), Some(0.09), RetrainingPhase::Accepted),
+        (json!({}), Some(0.11), RetrainingPhase::Rejected),
+        (
+            json!({"minAccuracyGain": 0.05}),
+            Some(0.06),
+            RetrainingPhase::Rejected,
+        ),
+        (
+            json!({"minAccuracyGain": -0.05}),
+            Some(0.11),
+            RetrainingPhase::Accepted,
+        ),
+        (
+            json!({"minAccuracyGain": -1}),
+            Some(2.0),
+            RetrainingPhase::Accepted,
+        ),
+        (
+            json!({"beyondChance": false}),
+            Some(0.11),
+            RetrainingPhase::Accepted,
+        ),
+        (json!({"beyondChance": false}), None, RetrainingPhase::Accepted),
+        (json!({}), None, RetrainingPhase::Failed),
+    ] {
+        let mut world = World::running(&["a"]);
+        world.patch(&json!({"retraining": {"gate": gate}}));
+        world.ask("one");
+        world.step();
+        let mut outcome = success('b', Some(0.1));
+        if let Outcome::Reported {
+            report:
+                JobReport::Succeeded {
+                    evaluation: Some(evaluation),
+                    ..
+                },
+        } = &mut outcome
+        {
+            evaluation.margin_of_error = margin;
+        }
+        world.ends(Component::Train, outcome);
+        let status = world.step().retraining.unwrap();
+        assert_eq!(status.phase, phase, "{gate} {margin:?}: {:?}", status.message);
+    }
+}
+
+#[test]
 fn one_request_at_a_time_and_none_twice() {
     let mut world = World::running(&["a"]);
     world.ask("one");

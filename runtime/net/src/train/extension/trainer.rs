@@ -8,10 +8,10 @@ use snafu::ResultExt;
 
 use super::{Curriculum, Examples, ExtensionRecipe, Version};
 use crate::card::{Block, Card};
+use crate::domain::Domain;
 use crate::edge::open;
 use crate::evaluate::top;
 use crate::extend::Specialist;
-use crate::norms::Norms;
 use crate::train::backend::Processor;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::descent::{Beginning, Descent};
@@ -54,8 +54,8 @@ impl<'a> Trainer<'a> {
         let checkpoint = run.map(Checkpoint::read).transpose()?.flatten();
         let epoch = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.epochs);
         if let (None, Some((adaptive, extension))) = (&checkpoint, examples.start) {
-            let (_, mut tensors) = open(adaptive, Block::Adaptive).context(WeightsSnafu)?;
-            Norms::take(&mut tensors);
+            let (card, mut tensors) = open(adaptive, Block::Adaptive).context(WeightsSnafu)?;
+            Domain::take(&card, &mut tensors);
             apply(&mut specialist.adaptive, "the adaptive block", tensors).context(WeightsSnafu)?;
             let (_, tensors) = open(extension, Block::Extension).context(WeightsSnafu)?;
             apply(&mut specialist.extension, "the extension block", tensors).context(WeightsSnafu)?;
@@ -178,16 +178,20 @@ impl<'a> Trainer<'a> {
         self.descent.checkpoint(self.epoch)
     }
 
-    /// Adaptive and extension block over the main block `main` with these statistics.
-    pub(super) fn blobs(&self, main: &[u8], norms: Option<&Norms>) -> Result<(Vec<u8>, Vec<u8>), TrainError> {
+    /// Adaptive and extension block over the main block `main`, in this domain.
+    pub(super) fn blobs(
+        &self,
+        main: &[u8],
+        domain: Option<&Domain>,
+    ) -> Result<(Vec<u8>, Vec<u8>), TrainError> {
         let specialist = self.descent.given()?;
         let card = Card {
             ranges: Vec::new(),
             ..self.card.clone()
         };
         let mut adaptive = tensors_of(&specialist.adaptive).context(WeightsSnafu)?;
-        if let Some(norms) = norms {
-            norms.put(&mut adaptive);
+        if let Some(domain) = domain {
+            domain.norms.put(&mut adaptive);
         }
         let adaptive_card = Card {
             block: Block::Adaptive,
