@@ -168,3 +168,40 @@ fn of_data(error: impl std::fmt::Display) -> TrainError {
         reason: error.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use meanet_method::{ExtensionRule, by_entropy};
+
+    use super::*;
+
+    /// The main block takes all images for class 0; the extension knows.
+    fn outputs(images: usize) -> Outputs {
+        let labels: Vec<u32> = (0..images).map(|image| (image % 2) as u32).collect();
+        let known = |&label: &u32| vec![1.0 - label as f32, label as f32];
+        Outputs {
+            main: vec![vec![2.0, 1.0]; images],
+            extension: labels.iter().map(known).collect(),
+            cloud: Vec::new(),
+            labels,
+            extension_classes: vec![0, 1],
+            hard_classes: vec![0, 1],
+        }
+    }
+
+    #[test]
+    fn the_table_in_service_stays_unless_another_is_better() {
+        let routing = by_entropy(None, ExtensionRule::Extension);
+        let chosen = |in_service: Option<&[u32]>| {
+            let (table, accuracy) = choose_table(&mut outputs(40), in_service, &routing).unwrap();
+            (table, (accuracy * 40.0).round() as usize)
+        };
+        assert!(chosen(None).0.contains(&0));
+        assert_eq!(chosen(Some(&[0, 1])), (vec![0, 1], 40), "as good as any");
+        let (table, right) = chosen(Some(&[1]));
+        assert!(
+            table.contains(&0) && right == 40,
+            "what the main block never names is of no use: {table:?}"
+        );
+    }
+}
