@@ -42,7 +42,7 @@ pub struct Gate {
     #[schemars(range(min = -1, max = 1))]
     pub min_accuracy_gain: f64,
     /// Whether that gain must be there beyond chance: then the lower end of its 95 % interval has to reach `minAccuracyGain`. On 400
-    /// held-out images the interval reaches some 3 points down. False: the gain as it was counted.
+    /// held-out images the interval reaches 3 to 6 points down. False: the gain as it was counted.
     #[serde(default = "default_beyond_chance")]
     pub beyond_chance: bool,
 }

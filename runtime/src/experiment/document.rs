@@ -203,7 +203,7 @@ fn shifts(page: &mut String, results: &Results) {
         "## Adaptation under shift\n\nThe input changes after training; images and labels as said above are what there is to learn from. *Won \
          back* is the share of the accuracy that the edge had lost. Shipped are the tensors that changed. Time is processor time of the \
          training, all threads together. Colours, batch norms, classifier and everything give a main block that is asked alone. *Gate*: what a \
-         deployment's gate, as it is by default, says of the candidate: passed, or held back since the gain on 400 images that judge may be chance.\n\n",
+         deployment's gate, as it is by default, says of the candidate: passed, or held back since the gain on the images that judge may be chance.\n\n",
     );
     for shifted in &results.shifts {
         shift(page, shifted);
