@@ -71,6 +71,7 @@ pub fn calibrate(
     observer.observe(Pixels::Bytes(pixels)).context(CompileSnafu)?;
     let ranges = observer.ranges();
     let of = |segment| ranges.layers(&graph.graph, segment);
+    let moved = Domain::of(blobs.adaptive)? != Domain::of_card(&main.0);
     let main = match which {
         Calibrated::All => encode(
             &Card {
@@ -81,7 +82,6 @@ pub fn calibrate(
         )?,
         Calibrated::Retrained => blobs.main.to_vec(),
     };
-    let moved = Domain::of(blobs.adaptive)? != Domain::trained(blobs.main)?;
     let adaptive_card = Card {
         ranges: of(graph.adaptive),
         main_ranges: if moved { of(graph.main) } else { Vec::new() },

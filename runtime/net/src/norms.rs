@@ -13,12 +13,6 @@ const NETWORK: &str = "the main block's batch norms";
 pub struct Norms(Tensors);
 
 impl Norms {
-    /// Whether the main block keeps its own.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// The statistics among the tensors of a main block.
     pub(crate) fn among(main: Tensors) -> Self {
         Self(main.into_iter().filter(|(key, _)| is_statistic(key)).collect())

@@ -227,7 +227,7 @@ fn features(card: &Card, tensors: Tensors, images: &Images) -> Result<Vec<Vec<f3
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use meanet_data::procedural;
 
     use super::*;
@@ -235,20 +235,28 @@ mod tests {
     use crate::domain::Domain;
     use crate::evaluate::top;
     use crate::network::Network;
+    use crate::train::initial::seeded;
     use crate::{ImageBatch, digest};
 
+    /// Long enough for a head to learn a few hundred drawn images.
+    pub(in crate::train) const LONG: HeadRecipe = HeadRecipe {
+        epochs: 30,
+        batch_size: 32,
+        learning_rate: 0.2,
+        weight_decay: 0.0,
+        seed: 3,
+    };
+
     /// A small main block that was never trained.
-    fn main() -> Vec<u8> {
-        let device = Device::flex();
-        device.seed(1);
+    pub(in crate::train) fn main() -> Vec<u8> {
         let backbone = "ResNet20".parse().unwrap();
         let card = Card::whole(Block::Main, backbone, 4, InputSpec::cifar100());
-        let network = Network::new(card.backbone, card.classes, &device);
+        let network = seeded(Network::new(card.backbone, card.classes, &Device::flex()), 1).unwrap();
         encode(&card, &tensors_of(&network).unwrap()).unwrap()
     }
 
     /// The blob `main` with statistics of `images`.
-    fn with_norms(main: &[u8], images: &Images, processor: &Processor) -> Vec<u8> {
+    pub(in crate::train) fn with_norms(main: &[u8], images: &Images, processor: &Processor) -> Vec<u8> {
         let trained = Domain::trained(main).unwrap();
         let norms = reestimate_norms(main, &trained.input, images, 0, processor).unwrap();
         Domain { norms, ..trained }.onto(main).unwrap()
@@ -304,13 +312,6 @@ mod tests {
     fn a_head_learns_and_the_same_seed_gives_the_same() {
         let (main, processor) = (main(), Processor::Engine);
         let images = procedural(4, 200, 1);
-        let recipe = HeadRecipe {
-            epochs: 30,
-            batch_size: 32,
-            learning_rate: 0.2,
-            weight_decay: 0.0,
-            seed: 3,
-        };
         let right = |blob: &[u8]| {
             let network = CloudNetwork::load(&classifier_of(blob).unwrap()).unwrap();
             let batch = ImageBatch::from_bytes(32, 32, images.pixels.clone()).unwrap();
@@ -319,8 +320,8 @@ mod tests {
             pairs.filter(|(row, label)| top(row) == **label as usize).count()
         };
         let training = Training(images.clone());
-        let trained = retrain_head(&recipe, &main, &training, &processor).unwrap();
-        let again = retrain_head(&recipe, &main, &training, &processor).unwrap();
+        let trained = retrain_head(&LONG, &main, &training, &processor).unwrap();
+        let again = retrain_head(&LONG, &main, &training, &processor).unwrap();
         assert_eq!(digest(&trained), digest(&again));
         assert!(
             right(&trained) > right(&main) + 40,

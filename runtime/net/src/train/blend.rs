@@ -2,8 +2,8 @@
 //! better than all of it, on the new input and on the old (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
 
 use crate::card::Block;
-use crate::domain::Domain;
 use crate::edge::open;
+use crate::norms::Norms;
 use crate::temperature::divide_logits;
 use crate::weights::{Tensors, WeightsError, bound};
 
@@ -31,12 +31,12 @@ pub(super) fn blend(
     let (adaptive_card, mut adaptive) = open(to.0, Block::Adaptive)?;
     let (extension_card, mut extension) = open(to.1, Block::Extension)?;
     match (from, taken) {
-        (Some(from), taken) => {
-            let domain = Domain::take(&adaptive_card, &mut adaptive);
-            let (card, mut before) = open(from.0, Block::Adaptive)?;
-            Domain::take(&card, &mut before);
+        (Some(from), _) => {
+            let norms = Norms::take(&mut adaptive);
+            let mut before = open(from.0, Block::Adaptive)?.1;
+            Norms::take(&mut before);
             mix(&before, &mut adaptive, taken);
-            domain.norms.put(&mut adaptive);
+            norms.put(&mut adaptive);
             mix(&open(from.1, Block::Extension)?.1, &mut extension, taken);
         }
         (None, Taken::Share(share)) if extension_card.adds_to_main => {

@@ -18,8 +18,8 @@ use crate::train::run::{TrainError, WeightsSnafu};
 /// Images that are answered together.
 const BATCH: usize = 128;
 
-/// The domain for input like `images`. Others than the `current` one are tried, from those that change least on: with new colours, with
-/// new statistics of the batch norms, with both; one replaces another where the main block names more of the images `judging`
+/// The domain for input like `images`. Others than the `current` one are tried, from those that change least of what was trained on: that of
+/// the training, with new colours, with new statistics of the batch norms, with both; one replaces another where the main block names more of the images `judging`
 /// rightly in it, beyond chance. Statistics are taken without labels, so that images that gave them can judge as well.
 pub(super) fn follow(
     main: &[u8],
@@ -82,31 +82,13 @@ mod tests {
     use meanet_data::{Training, procedural};
 
     use super::*;
-    use crate::card::Card;
-    use crate::input::InputSpec;
-    use crate::network::Network;
-    use crate::train::adapt::{HeadRecipe, retrain_head};
-    use crate::train::initial::seeded;
-    use crate::weights::{encode, tensors_of};
+    use crate::train::adapt::retrain_head;
+    use crate::train::adapt::tests::{LONG, main, with_norms};
 
     /// A small main block that knows `images`.
-    fn main(images: &Images) -> Vec<u8> {
-        let backbone = "ResNet20".parse().unwrap();
-        let card = Card::whole(Block::Main, backbone, 4, InputSpec::cifar100());
-        let network = seeded(Network::new(card.backbone, card.classes, &Device::flex()), 1).unwrap();
-        let drawn = encode(&card, &tensors_of(&network).unwrap()).unwrap();
-        let norms = reestimate_norms(&drawn, &card.input, images, 0, &Processor::Engine).unwrap();
-        let mut tensors = open(&drawn, Block::Main).unwrap().1;
-        norms.set(&mut tensors).unwrap();
-        let recipe = HeadRecipe {
-            epochs: 30,
-            batch_size: 32,
-            learning_rate: 0.2,
-            weight_decay: 0.0,
-            seed: 3,
-        };
-        let start = encode(&card, &tensors).unwrap();
-        retrain_head(&recipe, &start, &Training(images.clone()), &Processor::Engine).unwrap()
+    fn knowing(images: &Images) -> Vec<u8> {
+        let start = with_norms(&main(), images, &Processor::Engine);
+        retrain_head(&LONG, &start, &Training(images.clone()), &Processor::Engine).unwrap()
     }
 
     /// Hardly any light.
@@ -119,7 +101,7 @@ mod tests {
     #[test]
     fn a_main_block_follows_the_light_and_comes_back() {
         let images = procedural(4, 240, 1);
-        let (main, dark) = (main(&images), dark(&images));
+        let (main, dark) = (knowing(&images), dark(&images));
         let trained = Domain::trained(&main).unwrap();
         let right = |domain: &Domain, images: &Images| {
             let answers = answers(&main, domain, images).unwrap();

@@ -12,6 +12,7 @@ use crate::domain::Domain;
 use crate::edge::open;
 use crate::evaluate::top;
 use crate::extend::Specialist;
+use crate::norms::Norms;
 use crate::train::backend::Processor;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::descent::{Beginning, Descent};
@@ -54,8 +55,8 @@ impl<'a> Trainer<'a> {
         let checkpoint = run.map(Checkpoint::read).transpose()?.flatten();
         let epoch = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.epochs);
         if let (None, Some((adaptive, extension))) = (&checkpoint, examples.start) {
-            let (card, mut tensors) = open(adaptive, Block::Adaptive).context(WeightsSnafu)?;
-            Domain::take(&card, &mut tensors);
+            let (_, mut tensors) = open(adaptive, Block::Adaptive).context(WeightsSnafu)?;
+            Norms::take(&mut tensors);
             apply(&mut specialist.adaptive, "the adaptive block", tensors).context(WeightsSnafu)?;
             let (_, tensors) = open(extension, Block::Extension).context(WeightsSnafu)?;
             apply(&mut specialist.extension, "the extension block", tensors).context(WeightsSnafu)?;
