@@ -81,7 +81,7 @@ fn train(args: &Args) -> Result<JobReport, Box<dyn Error>> {
         get(&spec.weights.extension)?,
     );
     let card = read_card(&extension)?;
-    let material = material(args, card.input.height, card.input.width, card.classes)?;
+    let mut material = material(args, card.input.height, card.input.width, card.classes)?;
     let defaults = ExtensionRecipe::retraining(&card);
     let recipe = ExtensionRecipe {
         epochs: args.epochs,
@@ -104,6 +104,9 @@ fn train(args: &Args) -> Result<JobReport, Box<dyn Error>> {
         .map(|&class| u32::try_from(class))
         .collect::<Result<Vec<_>, _>>()?;
     let processor = args.backend.processor()?;
+    if let Some(cloud) = &spec.weights.cloud {
+        material.relabel(&get(cloud)?, args.seed, &processor)?;
+    }
     let service = InService {
         blobs,
         hard_classes: &table,

@@ -113,6 +113,16 @@ impl Difference {
     }
 }
 
+/// Whether values of the same images, in the same order, are larger `after` than `before` on average, beyond chance.
+#[must_use]
+pub fn grows(before: &[f64], after: &[f64]) -> bool {
+    let changes: Vec<f64> = before.iter().zip(after).map(|(old, new)| new - old).collect();
+    let n = changes.len().max(1) as f64;
+    let mean = changes.iter().sum::<f64>() / n;
+    let squares: f64 = changes.iter().map(|change| (change - mean).powi(2)).sum();
+    mean > Z * squares.sqrt() / n
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,6 +157,18 @@ mod tests {
         let (worse, better) = (vec![false; 400], [vec![true; 40], vec![false; 360]].concat());
         assert!(Difference::between(&worse, &better).is_gain());
         assert!(Difference::between(&better, &worse).is_loss());
+    }
+
+    #[test]
+    fn values_grow_where_it_is_no_chance() {
+        let before = [1.0; 100];
+        let after = |up: usize| {
+            (0..100)
+                .map(|i| if i < up { 2.0 } else { 0.0 })
+                .collect::<Vec<_>>()
+        };
+        assert!(grows(&before, &after(65)) && !grows(&before, &after(55)) && !grows(&before, &after(35)));
+        assert!(!grows(&before, &before) && !grows(&[], &[]));
     }
 
     proptest! {

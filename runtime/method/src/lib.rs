@@ -7,6 +7,7 @@ pub mod choose;
 mod curve;
 mod energy;
 mod hard;
+mod information;
 mod interval;
 mod judge;
 mod outputs;
@@ -21,7 +22,8 @@ mod tally;
 pub use curve::{Point, at, curve};
 pub use energy::{Costs, EdgeEnergy, EnergyProfile, ProfileError, Spent, Uplink};
 pub use hard::{HardClasses, HardClassesError};
-pub use interval::{Difference, Proportion};
+pub use information::information;
+pub use interval::{Difference, Proportion, grows};
 pub use judge::{Judged, judge};
 pub use outputs::{EvaluateError, ExitReport, Outputs, Report, by_entropy};
 pub use route::{

@@ -13,7 +13,7 @@ use crate::lower::{Compute, EdgeGraph, LOGITS, PlanError, Probes, Runner};
 use crate::precision::Precision;
 use crate::weights::WeightsError;
 use modules::Modules;
-pub(crate) use modules::open;
+pub(crate) use modules::{open, open_classifier};
 
 /// The blobs of one edge network.
 #[derive(Clone, Copy, Debug)]

@@ -17,6 +17,7 @@ mod metrics;
 mod optimisation;
 mod optimizer;
 mod recipe;
+mod relabel;
 mod retrain;
 mod run;
 mod schedule;

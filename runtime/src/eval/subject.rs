@@ -12,7 +12,7 @@ use meanet_method::{ExtensionRule, Outputs};
 use meanet_net::evaluate::{by_entropy, outputs_with};
 use meanet_net::{
     Backbone, Block, CloudNetwork, Compute, EdgeNetwork, InputSpec, Manifest, ModelBlobs, Precision,
-    StateDict, digest, read_card,
+    StateDict, WeightsError, digest, read_card,
 };
 
 use super::Progress;
@@ -72,10 +72,7 @@ impl NetworkFile {
     /// The classifier, ready to be asked.
     pub(crate) fn cloud(&self, classes: usize) -> Result<Cloud, Box<dyn Error>> {
         let blob = self.blob(classes, Block::Cloud)?;
-        let cloud = Cloud {
-            network: CloudNetwork::load(&blob)?,
-            digest: digest(&blob),
-        };
+        let cloud = Cloud::load(blob)?;
         if cloud.network.classes() == classes {
             Ok(cloud)
         } else {
@@ -89,10 +86,21 @@ impl NetworkFile {
     }
 }
 
-/// A cloud's network and the digest of its blob.
+/// A cloud's network, its blob and the digest of that.
 pub(crate) struct Cloud {
     pub(crate) network: CloudNetwork,
+    pub(crate) blob: Vec<u8>,
     pub(crate) digest: String,
+}
+
+impl Cloud {
+    fn load(blob: Vec<u8>) -> Result<Self, WeightsError> {
+        Ok(Self {
+            network: CloudNetwork::load(&blob)?,
+            digest: digest(&blob),
+            blob,
+        })
+    }
 }
 
 /// A model to be evaluated.
@@ -116,16 +124,10 @@ impl Subject {
     ) -> Result<Self, Box<dyn Error>> {
         let (manifest, digest, blobs) = Manifest::open(folder)?;
         let edge = EdgeNetwork::load_as(blobs.edge(), precision, Compute::default())?;
-        let own = || -> Result<Option<Cloud>, Box<dyn Error>> {
-            let Some(blob) = &blobs.cloud else { return Ok(None) };
-            Ok(Some(Cloud {
-                network: CloudNetwork::load(blob)?,
-                digest: meanet_net::digest(blob),
-            }))
-        };
-        let found = match cloud {
-            Some(file) => Some(file.cloud(edge.classes())?),
-            None => own()?,
+        let found = match (cloud, &blobs.cloud) {
+            (Some(file), _) => Some(file.cloud(edge.classes())?),
+            (None, Some(own)) => Some(Cloud::load(own.clone())?),
+            (None, None) => None,
         };
         Ok(Self {
             manifest,

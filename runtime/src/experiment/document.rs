@@ -202,7 +202,9 @@ fn shifts(page: &mut String, results: &Results) {
     page.push_str(
         "## Adaptation under shift\n\nThe input changes after training; images and labels as said above are what there is to learn from. *Won \
          back* is the share of the accuracy that the edge had lost. Shipped are the tensors that changed. Time is processor time of the \
-         training, all threads together. Colours, batch norms, classifier and everything give a main block that is asked alone. *Gate*: what a \
+         training, all threads together. Colours, batch norms, classifier and everything give a main block that is asked alone. *The cloud's labels* are what it says of the images \
+         once its colours and batch norms follow them, where its answers then tell them apart better (no label says so); its time is in \
+         that of the extension. *Gate*: what a \
          deployment's gate, as it is by default, says of the candidate: passed, or held back since the gain on the images that judge may be chance.\n\n",
     );
     for shifted in &results.shifts {
@@ -214,10 +216,17 @@ fn shifts(page: &mut String, results: &Results) {
 }
 
 fn shift(page: &mut String, shifted: &Shifted) {
-    let cloud = shifted
+    let mut cloud = shifted
         .cloud
         .as_ref()
         .map_or_else(String::new, |cloud| format!(", cloud {}", proportion(cloud)));
+    if let Some(labels) = &shifted.labels {
+        let _ = write!(
+            cloud,
+            ". Of the labels that it gives once it follows the domain, {} are right",
+            proportion(labels)
+        );
+    }
     let _ = writeln!(
         page,
         "### {}\n\nNothing done: main block {}, edge {}{cloud}.\n",

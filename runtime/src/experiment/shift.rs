@@ -3,8 +3,9 @@
 
 use std::error::Error;
 
-use meanet_data::{Images, Shift, Shuffle, Training};
+use meanet_data::{Images, Shift, Shuffle};
 use meanet_method::{Difference, Proportion};
+use meanet_net::train::Material;
 use serde::{Deserialize, Serialize};
 
 use super::Args;
@@ -16,6 +17,7 @@ use ways::{Adapted, Plan};
 pub(super) use ways::{Labels, Way};
 
 mod answers;
+mod labels;
 mod ways;
 
 /// What one shift does, and what helps.
@@ -30,6 +32,9 @@ pub(super) struct Shifted {
     pub(super) edge: Proportion,
     /// The cloud.
     pub(super) cloud: Option<Proportion>,
+    /// Labels of the cloud for the images that are learned from, once it follows their domain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) labels: Option<Proportion>,
     pub(super) ways: Vec<WayResult>,
 }
 
@@ -69,10 +74,13 @@ const ORDER: [(Way, Labels); 8] = [
     (Way::Everything, Labels::Cloud),
 ];
 
+/// Work of labelling by the cloud, in the unit of [`Way::work`].
+const LABELLING: f64 = 4.0;
+
 /// How many of the units that [`Steps`] counts in a whole run has.
 pub(super) fn work(args: &Args) -> f64 {
     let each: f64 = ORDER.iter().map(|(way, _)| way.work()).sum();
-    args.shifts().len() as f64 * (1.0 + each)
+    args.shifts().len() as f64 * (1.0 + LABELLING + each)
 }
 
 /// Tries every way on every shift, as far as there is time.
@@ -90,31 +98,49 @@ pub(super) fn shifts(setup: &Setup, args: &Args, steps: &mut Steps) -> Result<Ve
         let Some(before) = before(setup, steps, Some(shift), &test)? else {
             continue;
         };
-        found.push((shift, before, Vec::new()));
+        let labels = if setup.subject.cloud.is_some() {
+            let plan = ways::labelling(setup, args, shift);
+            let name = format!("{shift}, labels of the cloud");
+            steps.step("labels", &name, LABELLING, &plan, || {
+                labels::by_cloud(setup, shifted(setup, args, shift))
+            })?
+        } else {
+            None
+        };
+        found.push((shift, before, labels, Vec::new()));
     }
     for (way, labels) in ORDER {
-        if labels == Labels::Cloud && setup.subject.cloud.is_none() {
-            continue;
-        }
-        for (shift, _, ways) in &mut found {
+        for (shift, _, of_cloud, ways) in &mut found {
+            if labels == Labels::Cloud && of_cloud.is_none() {
+                continue;
+            }
             let plan = Plan::new(setup, args, count, (*shift, way, labels))?;
             let name = format!("{shift}, {}, {}", way.as_str(), labels.as_str());
             let place = steps.place("adaptation", &plan)?;
             let adapted = steps.step("adapted", &name, way.work(), &plan, || {
-                let learned_from = learned_from(setup, args, *shift, labels)?;
+                let images = shifted(setup, args, *shift);
+                let learned_from = match (labels, &of_cloud) {
+                    (Labels::Cloud, Some(said)) => said.on(images),
+                    _ => Material::of_people(images),
+                };
                 let test = shift.apply(&as_trained, setup.seed.wrapping_mul(2));
-                ways::adapt(setup, &plan, &learned_from, &place, [&test, &as_trained])
+                let mut adapted = ways::adapt(setup, &plan, &learned_from, &place, [&test, &as_trained])?;
+                if let (Way::Extension, Labels::Cloud, Some(said)) = (way, labels, &of_cloud) {
+                    adapted.cpu_seconds += said.cpu_seconds;
+                }
+                Ok(adapted)
             })?;
             ways.extend(adapted.map(|adapted: Adapted| (way, labels, adapted)));
         }
     }
     Ok(found
         .into_iter()
-        .map(|(shift, before, ways)| Shifted {
+        .map(|(shift, before, labels, ways)| Shifted {
             shift: shift.to_string(),
             main: Proportion::of(&before.main),
             edge: Proportion::of(&before.edge),
             cloud: before.cloud.as_deref().map(Proportion::of),
+            labels: labels.map(|labels| labels.right),
             ways: ways
                 .into_iter()
                 .map(|(way, labels, adapted)| judged(way, labels, &adapted, &before, &unshifted))
@@ -159,19 +185,10 @@ fn before(
     )
 }
 
-/// Held-out images, shifted, with labels of people or of the cloud.
-fn learned_from(
-    setup: &Setup,
-    args: &Args,
-    shift: Shift,
-    labels: Labels,
-) -> Result<Training, Box<dyn Error>> {
+/// Held-out images to learn a shift from.
+fn shifted(setup: &Setup, args: &Args, shift: Shift) -> Images {
     let all = &setup.held_out.0;
     let mut chosen = Shuffle::new(setup.seed).epoch(all.len());
     chosen.truncate(args.labelled);
-    let mut images = shift.apply(&all.select(&chosen), setup.seed.wrapping_mul(2).wrapping_add(1));
-    if labels == Labels::Cloud {
-        images.labels = answers::said_by_cloud(&setup.subject, &images)?;
-    }
-    Ok(Training(images))
+    shift.apply(&all.select(&chosen), setup.seed.wrapping_mul(2).wrapping_add(1))
 }

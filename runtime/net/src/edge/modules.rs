@@ -11,7 +11,7 @@ use crate::extend::{Adaptive, Extension};
 use crate::input::InputSpec;
 use crate::lower::{EdgeGraph, Expectation, FEATURES, LOGITS, NoRangesSnafu, PlanError, Probes};
 use crate::network::Network;
-use crate::weights::{BaseSnafu, MetadataSnafu, Tensors, WeightsError, apply, decode, digest};
+use crate::weights::{BaseSnafu, MetadataSnafu, Tensors, WeightsError, apply, decode, digest, read_card};
 
 /// The blocks of an edge network as burn modules, checked.
 pub(super) struct Modules {
@@ -161,6 +161,15 @@ impl Modules {
         let block = "edge network";
         Ranges::of_layers(&graph.graph, &self.ranges).context(NoRangesSnafu { block })
     }
+}
+
+/// The card and tensors of a whole classifier: a main block, or a cloud's network.
+pub(crate) fn open_classifier(bytes: &[u8]) -> Result<(Card, Tensors), WeightsError> {
+    let block = match read_card(bytes)?.block {
+        Block::Cloud => Block::Cloud,
+        _ => Block::Main,
+    };
+    open(bytes, block)
 }
 
 /// The card and tensors of a blob that has to be `block`.

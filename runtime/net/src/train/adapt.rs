@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 use snafu::{OptionExt, ResultExt};
 
 use crate::card::{Block, Card};
-use crate::edge::open;
+use crate::edge::{open, open_classifier};
 use crate::input::InputSpec;
 use crate::lower::values;
 use crate::norms::Norms;
 use crate::train::backend::Processor;
 use crate::train::descent::{Batch, count};
-use crate::train::frozen::{frozen, main_block};
+use crate::train::frozen::{classifier, frozen};
 use crate::train::optimizer::sgd;
 use crate::train::run::{TrainError, WeightsSnafu};
 use crate::train::schedule::{Decay, Schedule};
@@ -54,11 +54,11 @@ pub fn classifier_of(main: &[u8]) -> Result<Vec<u8>, WeightsError> {
     encode(&card, &tensors)
 }
 
-/// Statistics of the main block's batch norms, taken anew from `images` normalised as `input` says; labels are not looked at (Schneider
-/// et al. 2020; Nado et al. 2020). Statistics are moving averages: after twenty batches little is left of the old ones, and of few
+/// Statistics of the batch norms of a main block or a cloud's network, taken anew from `images` normalised as `input` says; labels are not
+/// looked at (Schneider et al. 2020; Nado et al. 2020). Statistics are moving averages: after twenty batches little is left of the old ones, and of few
 /// images they keep a share.
 pub fn reestimate_norms(
-    main: &[u8],
+    blob: &[u8],
     input: &InputSpec,
     images: &Images,
     seed: u64,
@@ -69,7 +69,7 @@ pub fn reestimate_norms(
             reason: format!("{} images have no statistics; give a few hundred", images.len()),
         });
     }
-    let (mut card, tensors) = open(main, Block::Main).context(WeightsSnafu)?;
+    let (mut card, tensors) = open_classifier(blob).context(WeightsSnafu)?;
     // They are of other statistics.
     card.ranges.clear();
     card.input.clone_from(input);
@@ -102,10 +102,10 @@ fn by_engine<'a>(
     images: &Images,
     batches: impl Iterator<Item = &'a [usize]>,
 ) -> Result<Tensors, TrainError> {
-    let network = main_block(card, tensors, &Device::flex())?;
+    let network = classifier(card, tensors, &Device::flex())?;
     let size = [card.input.height, card.input.width];
     let batches = batches.map(|batch| Batch::of_images(plain(images, batch), size));
-    count(&network, "the main block", &card.input, batches)
+    count(&network, "the network", &card.input, batches)
 }
 
 fn by_library<'a>(
@@ -118,7 +118,7 @@ fn by_library<'a>(
     // Batch norms take note of what they see on the device that training has; without gradients, nothing is kept for a way back,
     // which would be most of a training's memory.
     let autodiff = device.clone().autodiff();
-    let network = main_block(card, tensors, &autodiff)?.no_grad();
+    let network = classifier(card, tensors, &autodiff)?.no_grad();
     let size = [card.input.height, card.input.width];
     for batch in batches {
         let _ = network.features(card.input.tensor(plain(images, batch), size, &autodiff));
@@ -208,7 +208,7 @@ fn last_layer(tensors: &mut Tensors) -> Result<Tensors, TrainError> {
 /// What the last layer sees of each image, `[n][channels]`.
 fn features(card: &Card, tensors: Tensors, images: &Images) -> Result<Vec<Vec<f32>>, TrainError> {
     let failed = |reason: String| TrainError::Data { reason };
-    let network = main_block(card, tensors, &Device::flex())?;
+    let network = classifier(card, tensors, &Device::flex())?;
     let whole = frozen(card, network.clone())?;
     let size = [card.input.height, card.input.width];
     let [channels, height, width] = card.blueprint().features(size).map_err(failed)?;

@@ -1,26 +1,25 @@
-//! Which domain a main block does best in: the one in service, the one that it was trained in, or one whose statistics are of new images.
+//! Which domain a classifier does best in: the one in service, the one that it was trained in, or one whose statistics are of new images.
 
 use burn::tensor::Device;
 use meanet_data::Images;
 use meanet_method::Difference;
 use snafu::ResultExt;
 
-use crate::card::Block;
 use crate::domain::Domain;
-use crate::edge::open;
+use crate::edge::open_classifier;
 use crate::evaluate::top;
 use crate::norms::Norms;
 use crate::train::adapt::reestimate_norms;
 use crate::train::backend::Processor;
-use crate::train::frozen::{frozen, main_block};
+use crate::train::frozen::{classifier, frozen};
 use crate::train::run::{TrainError, WeightsSnafu};
+use crate::weights::read_card;
 
 /// Images that are answered together.
 const BATCH: usize = 128;
 
-/// The domain for input like `images`. Others than the `current` one are tried, from those that change least of what was trained on: that of
-/// the training, with new colours, with new statistics of the batch norms, with both; one replaces another where the main block names more of the images `judging`
-/// rightly in it, beyond chance. Statistics are taken without labels, so that images that gave them can judge as well.
+/// The domain for input like `images`. Others than the `current` one are tried; one replaces another where the main block names more of the
+/// images `judging` rightly in it, beyond chance. Statistics are taken without labels, so that images that gave them can judge as well.
 pub(super) fn follow(
     main: &[u8],
     current: Domain,
@@ -29,29 +28,12 @@ pub(super) fn follow(
     seed: u64,
     processor: &Processor,
 ) -> Result<Domain, TrainError> {
-    let trained = Domain::trained(main).context(WeightsSnafu)?;
-    let anew = |input: &_| reestimate_norms(main, input, images, seed, processor);
-    let colours = trained.input.of(images);
-    let others = [
-        Domain {
-            input: colours.clone(),
-            norms: Norms::default(),
-        },
-        Domain {
-            norms: anew(&trained.input)?,
-            input: trained.input.clone(),
-        },
-        Domain {
-            norms: anew(&colours)?,
-            input: colours,
-        },
-    ];
-    let mut best = (answers(main, &current, judging)?, current);
-    for other in std::iter::once(trained).chain(others) {
+    let mut best = (right(main, &current, judging)?, current);
+    for other in candidates(main, images, seed, processor)? {
         if other == best.1 {
             continue;
         }
-        let found = answers(main, &other, judging)?;
+        let found = right(main, &other, judging)?;
         if Difference::between(&best.0, &found).is_gain() {
             best = (found, other);
         }
@@ -59,26 +41,58 @@ pub(super) fn follow(
     Ok(best.1)
 }
 
-/// Which of `images` the main block gets right in a domain.
-fn answers(main: &[u8], domain: &Domain, images: &Images) -> Result<Vec<bool>, TrainError> {
-    let (mut card, mut tensors) = open(main, Block::Main).context(WeightsSnafu)?;
+/// Domains that input like `images` may be in, for a main block or a cloud's network, from the one that changes least of what was trained on:
+/// that of the training, with new colours, with new statistics of the batch norms, with both.
+pub(super) fn candidates(
+    classifier: &[u8],
+    images: &Images,
+    seed: u64,
+    processor: &Processor,
+) -> Result<[Domain; 4], TrainError> {
+    let trained = Domain::of_card(&read_card(classifier).context(WeightsSnafu)?);
+    let anew = |input: &_| reestimate_norms(classifier, input, images, seed, processor);
+    let colours = trained.input.of(images);
+    Ok([
+        trained.clone(),
+        Domain {
+            input: colours.clone(),
+            norms: Norms::default(),
+        },
+        Domain {
+            norms: anew(&trained.input)?,
+            input: trained.input,
+        },
+        Domain {
+            norms: anew(&colours)?,
+            input: colours,
+        },
+    ])
+}
+
+/// What a classifier says of `images` in a domain, `[n][classes]`.
+pub(super) fn logits(blob: &[u8], domain: &Domain, images: &Images) -> Result<Vec<Vec<f32>>, TrainError> {
+    let (mut card, mut tensors) = open_classifier(blob).context(WeightsSnafu)?;
     domain.set(&mut card, &mut tensors).context(WeightsSnafu)?;
-    let whole = frozen(&card, main_block(&card, tensors, &Device::flex())?)?;
-    let mut right = Vec::with_capacity(images.len());
+    let whole = frozen(&card, classifier(&card, tensors, &Device::flex())?)?;
+    let mut logits = Vec::with_capacity(images.len());
     for pixels in images.pixels.chunks((images.stride() * BATCH).max(1)) {
-        let logits = whole.logits(meanet_engine::Images::Bytes(pixels));
-        let logits = logits.map_err(|e| TrainError::Data {
+        let said = whole.logits(meanet_engine::Images::Bytes(pixels));
+        logits.extend(said.map_err(|e| TrainError::Data {
             reason: e.to_string(),
-        })?;
-        for row in logits {
-            right.push(top(&row) == images.labels[right.len()] as usize);
-        }
+        })?);
     }
-    Ok(right)
+    Ok(logits)
+}
+
+/// Which of `images` the main block gets right in a domain.
+fn right(main: &[u8], domain: &Domain, images: &Images) -> Result<Vec<bool>, TrainError> {
+    let logits = logits(main, domain, images)?;
+    let pairs = logits.iter().zip(&images.labels);
+    Ok(pairs.map(|(row, label)| top(row) == *label as usize).collect())
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use meanet_data::{Training, procedural};
 
     use super::*;
@@ -86,13 +100,13 @@ mod tests {
     use crate::train::adapt::tests::{LONG, main, with_norms};
 
     /// A small main block that knows `images`.
-    fn knowing(images: &Images) -> Vec<u8> {
+    pub(in crate::train) fn knowing(images: &Images) -> Vec<u8> {
         let start = with_norms(&main(), images, &Processor::Engine);
         retrain_head(&LONG, &start, &Training(images.clone()), &Processor::Engine).unwrap()
     }
 
     /// Hardly any light.
-    fn dark(images: &Images) -> Images {
+    pub(in crate::train) fn dark(images: &Images) -> Images {
         let mut dark = images.clone();
         dark.pixels.iter_mut().for_each(|value| *value = *value / 8 + 4);
         dark
@@ -104,7 +118,7 @@ mod tests {
         let (main, dark) = (knowing(&images), dark(&images));
         let trained = Domain::trained(&main).unwrap();
         let right = |domain: &Domain, images: &Images| {
-            let answers = answers(&main, domain, images).unwrap();
+            let answers = right(&main, domain, images).unwrap();
             answers.into_iter().filter(|right| *right).count()
         };
         let followed = |current: &Domain, images: &Images| {

@@ -14,7 +14,7 @@ use crate::input::InputSpec;
 use crate::layout::Fusion;
 use crate::train::backend::Processor;
 use crate::train::cache::Cache;
-use crate::train::frozen::{frozen, main_block};
+use crate::train::frozen::{classifier, frozen};
 use crate::train::metrics::METRICS;
 use crate::train::run::{DataSnafu, Run, TrainError, WeightsSnafu};
 use crate::train::teacher::Teacher;
@@ -161,7 +161,7 @@ fn curricula<'a>(
             holdout.map(|holdout| Box::new(holdout) as _),
         ));
     }
-    let frozen = frozen(card, main_block(card, main, &Device::flex())?)?;
+    let frozen = frozen(card, classifier(card, main, &Device::flex())?)?;
     let cache = Cache::new(recipe, &frozen, card, examples)?;
     let holdout = measured.map(|images| {
         let recipe = ExtensionRecipe {

@@ -1,6 +1,6 @@
 //! What a retraining job does: a candidate, and how it compares with what is in service.
 
-use meanet_data::{Training, shares};
+use meanet_data::{Images, Training, shares};
 use meanet_method::{Difference, Routing};
 use snafu::{ResultExt, ensure};
 use tracing::info;
@@ -31,6 +31,24 @@ pub struct Material {
     pub collected: Training,
     /// How sure the cloud was of each of these, in 0..=1. An image that it was unsure of teaches less about its class.
     pub confidences: Vec<f32>,
+}
+
+impl Material {
+    /// Images with labels that people gave.
+    #[must_use]
+    pub fn of_people(images: Images) -> Self {
+        Self {
+            collected: Training(Images::empty(images.height, images.width)),
+            labelled: Training(images),
+            confidences: Vec::new(),
+        }
+    }
+
+    /// All images, whoever labelled them; first those that people did.
+    #[must_use]
+    pub fn all(&self) -> Training {
+        Training(self.labelled.0.clone().concat(&self.collected.0))
+    }
 }
 
 /// What a candidate is to replace.
@@ -95,7 +113,7 @@ fn share_out(material: &Material, seed: u64) -> Result<Shares, TrainError> {
             )
         }
     );
-    let all = labelled.clone().concat(collected);
+    let Training(all) = material.all();
     let sure = |image: usize| match image.checked_sub(labelled.len()) {
         Some(of_cloud) => confidences[of_cloud],
         None => 1.0,

@@ -5,17 +5,19 @@ use std::fmt;
 use burn::tensor::{Device, Tensor, TensorData};
 use meanet_data::scaled;
 use meanet_engine::Images;
-use snafu::{OptionExt, ResultExt};
+use snafu::{OptionExt, ResultExt, ensure};
 
 use crate::card::Block;
+use crate::edge::open_classifier;
 use crate::input::InputSpec;
-use crate::lower::{Compute, Whole};
+use crate::lower::Whole;
 use crate::network::Network;
 use crate::pytorch::StateDict;
 use crate::train::backend::Processor;
 use crate::train::descent::{Batch, Pupil};
+use crate::train::frozen::{classifier, frozen};
 use crate::train::run::{DataSnafu, TrainError, WeightsSnafu};
-use crate::weights::{WeightsError, apply, decode, digest, read_card};
+use crate::weights::{digest, read_card};
 
 /// A whole classifier, ready to answer.
 pub struct Teacher {
@@ -49,29 +51,21 @@ impl Teacher {
             Ok(_) => None,
             Err(_) => Some(imported(bytes, classes)?),
         };
-        let (card, tensors) = decode(theirs.as_deref().unwrap_or(bytes)).context(WeightsSnafu)?;
-        snafu::ensure!(
-            matches!(card.block, Block::Main | Block::Cloud) && card.classes == classes,
+        let (card, tensors) = open_classifier(theirs.as_deref().unwrap_or(bytes)).context(WeightsSnafu)?;
+        ensure!(
+            card.classes == classes,
             DataSnafu {
                 reason: format!(
-                    "the teacher is a {:?} block of {} classes; give a main block or cloud network of {classes}",
-                    card.block, card.classes
+                    "the teacher tells {} classes apart; give a main block or cloud network of {classes}",
+                    card.classes
                 )
             }
         );
-        let size = [card.input.height, card.input.width];
         let gpu = processor.gpu();
-        let device = gpu.clone().unwrap_or(Device::flex());
-        let mut network = Network::main(&card.blueprint(), card.classes, size, &device)
-            .or_else(|reason| DataSnafu { reason }.fail())?;
-        apply(&mut network, "the teacher", tensors).context(WeightsSnafu)?;
+        let network = classifier(&card, tensors, gpu.as_ref().unwrap_or(&Device::flex()))?;
         let mind = match gpu {
             Some(device) => Mind::Device(Box::new(network), device),
-            None => Mind::Plan(
-                Whole::new("teacher", &card.input, network, Compute::default())
-                    .map_err(WeightsError::from)
-                    .context(WeightsSnafu)?,
-            ),
+            None => Mind::Plan(frozen(&card, network)?),
         };
         Ok(Self {
             mind,

@@ -52,16 +52,6 @@ pub(super) fn of_classifier(blob: &[u8], images: &Images) -> Result<Vec<bool>, B
     ))
 }
 
-/// What the cloud takes images for.
-pub(super) fn said_by_cloud(subject: &Subject, images: &Images) -> Result<Vec<u32>, Box<dyn Error>> {
-    let cloud = subject
-        .cloud
-        .as_ref()
-        .ok_or("failed to ask the cloud: the model has none")?;
-    let logits = logits(&cloud.network, images)?;
-    Ok(logits.iter().map(|row| best(row).0 as u32).collect())
-}
-
 /// Logits of a classifier, `[n][classes]`.
 pub(in crate::experiment) fn logits(
     network: &CloudNetwork,

@@ -19,8 +19,8 @@ use crate::experiment::Args;
 use crate::experiment::setup::{Identity, Setup};
 use crate::machine::cpu_seconds;
 
-/// Raised when a retraining by the same recipe gives something else.
-const RETRAINING: u32 = 2;
+/// Raised when a retraining by the same recipe, or what the cloud labels, gives something else.
+const RETRAINING: u32 = 3;
 /// Bytes of mean and standard deviation of three colours.
 const COLOURS: u64 = 24;
 
@@ -119,7 +119,7 @@ pub(super) struct Plan {
     /// Of an extension.
     #[serde(skip_serializing_if = "Option::is_none")]
     recipe: Option<ExtensionRecipe>,
-    /// The same.
+    /// Of an extension, or of labels of the cloud.
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<u32>,
     /// Backends round differently.
@@ -150,11 +150,24 @@ impl Plan {
             counted,
             epochs: args.epochs,
             recipe: (way == Way::Extension).then_some(recipe),
-            version: (way == Way::Extension).then_some(RETRAINING),
+            version: (way == Way::Extension || labels == Labels::Cloud).then_some(RETRAINING),
             backend: args.backend.to_string(),
             seed: setup.seed,
         })
     }
+}
+
+/// All that labels of the cloud depend on.
+pub(super) fn labelling(setup: &Setup, args: &Args, shift: Shift) -> impl Serialize {
+    let cloud = setup.identity.cloud.clone();
+    (
+        cloud,
+        setup.identity.held_out.clone(),
+        shift.to_string(),
+        args.labelled,
+        setup.seed,
+        RETRAINING,
+    )
 }
 
 /// What an adaptation gave: which answers are right afterwards.
@@ -173,12 +186,13 @@ pub(super) struct Adapted {
 pub(super) fn adapt(
     setup: &Setup,
     plan: &Plan,
-    learned_from: &Training,
+    learned_from: &Material,
     place: &Path,
     [shifted, unshifted]: [&Images; 2],
 ) -> Result<Adapted, Box<dyn Error>> {
     let blobs = &setup.subject.blobs;
     let processor = setup.backend.processor()?;
+    let images = learned_from.all();
     let began = cpu_seconds()?;
     let whole = |main: &[u8], cpu_seconds: f64| -> Result<Adapted, Box<dyn Error>> {
         let classifier = classifier_of(main)?;
@@ -194,7 +208,7 @@ pub(super) fn adapt(
         Way::Colours => {
             let trained = Domain::trained(&blobs.main)?;
             let domain = Domain {
-                input: trained.input.of(&learned_from.0),
+                input: trained.input.of(&images.0),
                 ..trained
             };
             let main = domain.onto(&blobs.main)?;
@@ -206,13 +220,7 @@ pub(super) fn adapt(
         }
         Way::Norms => {
             let trained = Domain::trained(&blobs.main)?;
-            let norms = reestimate_norms(
-                &blobs.main,
-                &trained.input,
-                &learned_from.0,
-                plan.seed,
-                &processor,
-            )?;
+            let norms = reestimate_norms(&blobs.main, &trained.input, &images.0, plan.seed, &processor)?;
             let domain = Domain { norms, ..trained };
             whole(&domain.onto(&blobs.main)?, cpu_seconds()? - began)
         }
@@ -225,26 +233,14 @@ pub(super) fn adapt(
                 weight_decay: 5e-4,
                 seed: plan.seed,
             };
-            let main = retrain_head(&recipe, &blobs.main, learned_from, &processor)?;
+            let main = retrain_head(&recipe, &blobs.main, &images, &processor)?;
             whole(&main, cpu_seconds()? - began)
         }
         Way::Everything => {
-            let main = everything(setup, plan, learned_from, place)?;
+            let main = everything(setup, plan, &images, place)?;
             whole(&main, cpu_seconds()? - began)
         }
         Way::Extension => {
-            let none = Training(Images::empty(shifted.height, shifted.width));
-            let (labelled, collected) = match plan.labels {
-                Labels::Cloud => (none, learned_from.clone()),
-                Labels::True | Labels::None => (learned_from.clone(), none),
-            };
-            // All that the cloud says counts alike, whatever it is unsure of.
-            let confidences = vec![1.0; collected.0.len()];
-            let material = Material {
-                labelled,
-                collected,
-                confidences,
-            };
             let recipe = plan
                 .recipe
                 .clone()
@@ -255,7 +251,7 @@ pub(super) fn adapt(
                 routing: &by_entropy(None, ExtensionRule::Extension),
                 precision: Precision::Float32,
             };
-            let trained = retrain(&recipe, &service, &material, &processor)?;
+            let trained = retrain(&recipe, &service, learned_from, &processor)?;
             let cpu_seconds = cpu_seconds()? - began;
             let edge = EdgeBlobs {
                 main: &blobs.main,

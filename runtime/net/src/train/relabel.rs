@@ -1,0 +1,128 @@
+//! What the cloud says of images once it knows their domain. A network is wrong about input unlike what it was trained on, which is what a
+//! retraining is for; who learns from its labels then learns its mistakes. Its colours and batch norms can follow the input as an
+//! edge's do, without any label, and it labels the images anew.
+
+use meanet_data::{Images, Training};
+use meanet_method::{best, grows, information, softmax};
+use tracing::info;
+
+use crate::domain::Domain;
+use crate::train::backend::Processor;
+use crate::train::domain::{candidates, logits};
+use crate::train::retrain::Material;
+use crate::train::run::TrainError;
+
+/// Fewer images than this have no statistics to go by.
+const FEWEST: usize = 100;
+
+impl Material {
+    /// Images of which the cloud's network said `logits`, `[n][classes]`.
+    pub fn of_cloud(images: Images, logits: &[Vec<f32>]) -> Result<Self, TrainError> {
+        let mut material = Self {
+            labelled: Training(Images::empty(images.height, images.width)),
+            collected: Training(images),
+            confidences: Vec::new(),
+        };
+        material.take(&probabilities(logits)?);
+        Ok(material)
+    }
+
+    /// Lets `cloud`, the network that labelled what was collected, label it anew in the domain of those images, where its answers tell them
+    /// apart better there than in the domain that it was trained in, beyond chance. Says whether it did.
+    pub fn relabel(&mut self, cloud: &[u8], seed: u64, processor: &Processor) -> Result<bool, TrainError> {
+        let images = &self.collected.0;
+        if images.len() < FEWEST {
+            return Ok(false);
+        }
+        let [trained, others @ ..] = candidates(cloud, images, seed, processor)?;
+        let told = |domain: &Domain| -> Result<_, TrainError> {
+            let said = probabilities(&logits(cloud, domain, images)?)?;
+            Ok((information(&said), said))
+        };
+        let (mut most, _) = told(&trained)?;
+        let mut anew = None;
+        for domain in others {
+            let (found, said) = told(&domain)?;
+            if grows(&most, &found) {
+                most = found;
+                anew = Some((domain, said));
+            }
+        }
+        let Some((domain, said)) = anew else {
+            return Ok(false);
+        };
+        let before = images.labels.clone();
+        self.take(&said);
+        let pairs = before.iter().zip(&self.collected.0.labels);
+        info!(
+            colours = domain.input != trained.input,
+            norms = domain.norms != trained.norms,
+            changed = pairs.filter(|(old, new)| old != new).count(),
+            images = before.len(),
+            "the cloud labelled anew what it collected"
+        );
+        Ok(true)
+    }
+
+    /// Takes labels of what was collected, and how sure they are, from probabilities.
+    fn take(&mut self, said: &[Vec<f32>]) {
+        let answers = said.iter().map(|row| best(row));
+        (self.collected.0.labels, self.confidences) = answers
+            .map(|(class, confidence)| (class as u32, confidence))
+            .unzip();
+    }
+}
+
+fn probabilities(logits: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, TrainError> {
+    let all = logits.iter().map(|row| softmax(row));
+    all.collect::<Result<_, _>>().map_err(|e| TrainError::Data {
+        reason: format!("the cloud's network answers what is no probability: {e}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use meanet_data::procedural;
+
+    use super::*;
+    use crate::train::adapt::classifier_of;
+    use crate::train::domain::tests::{dark, knowing};
+
+    fn right(labels: &[u32], images: &Images) -> usize {
+        let pairs = labels.iter().zip(&images.labels);
+        pairs.filter(|(said, label)| said == label).count()
+    }
+
+    #[test]
+    fn a_cloud_in_the_dark_labels_anew_and_one_at_home_does_not() {
+        let images = procedural(4, 240, 1);
+        let cloud = classifier_of(&knowing(&images)).unwrap();
+        let trained = Domain::of_card(&crate::read_card(&cloud).unwrap());
+        let ask = |images: &Images| {
+            let said = logits(&cloud, &trained, images).unwrap();
+            let mut material = Material::of_cloud(images.clone(), &said).unwrap();
+            let before = material.clone();
+            let anew = material.relabel(&cloud, 0, &Processor::Engine).unwrap();
+            (before, anew, material)
+        };
+        let (before, anew, after) = ask(&images);
+        assert!(
+            !anew && before.collected.0 == after.collected.0,
+            "nothing has changed"
+        );
+        let known = right(&before.collected.0.labels, &images);
+
+        let dark = dark(&images);
+        let (before, anew, after) = ask(&dark);
+        let counts = [&before, &after].map(|material| right(&material.collected.0.labels, &dark));
+        assert!(anew && after.collected.0.pixels == dark.pixels);
+        assert!(
+            counts[1] >= counts[0] + (known - counts[0]) / 3,
+            "{counts:?} of the {known} that it knew"
+        );
+        assert_eq!(after.confidences.len(), dark.len());
+
+        let few = dark.select(&(0..FEWEST - 1).collect::<Vec<_>>());
+        assert!(!ask(&few).1, "too few to have statistics");
+    }
+}
