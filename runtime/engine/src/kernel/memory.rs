@@ -1,41 +1,65 @@
-/// A cache line, the unit of alignment.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([f32; 16]);
+/// Bytes of a cache line, the unit of alignment.
+const LINE: usize = 64;
+/// Floats of one.
+const FLOATS: usize = LINE / size_of::<f32>();
 
 /// Floats on cache-line boundaries, zero at first.
 pub(crate) struct Memory {
-    lines: Box<[Line]>,
+    floats: Vec<f32>,
+    /// The first one on a boundary.
+    start: usize,
+    len: usize,
 }
 
 impl Memory {
-    /// At least `floats` of them.
+    /// At least `floats` of them. They are not asked for by alignment, since then they would be set to zero one by one: as it is, the
+    /// system gives pages as they are first written to, so that what is not used yet takes no memory.
     pub(crate) fn zeroed(floats: usize) -> Self {
+        let len = floats.next_multiple_of(FLOATS);
+        let floats = vec![0.0; len + FLOATS - 1];
+        let beyond = floats.as_ptr().addr() % LINE;
         Self {
-            lines: vec![Line([0.0; 16]); floats.div_ceil(16)].into_boxed_slice(),
+            start: (LINE - beyond) % LINE / size_of::<f32>(),
+            floats,
+            len,
         }
     }
 
     /// Floats.
     pub(crate) fn len(&self) -> usize {
-        self.lines.len() * 16
+        self.len
     }
 
     pub(crate) fn as_slice(&self) -> &[f32] {
-        // SAFETY: a line is 16 floats without padding, and the lines lie one behind the other.
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len()) }
+        &self.floats[self.start..][..self.len]
     }
 
     pub(crate) fn as_mut_slice(&mut self) -> &mut [f32] {
-        // SAFETY: as for `as_slice`, and the lines are borrowed for as long.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len()) }
+        &mut self.floats[self.start..][..self.len]
     }
 
     pub(crate) fn as_ptr(&self) -> *const f32 {
-        self.lines.as_ptr().cast()
+        self.as_slice().as_ptr()
     }
 
     pub(crate) fn as_mut_ptr(&mut self) -> *mut f32 {
-        self.lines.as_mut_ptr().cast()
+        self.as_mut_slice().as_mut_ptr()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn floats_begin_on_a_cache_line_and_are_zero() {
+        for floats in [0, 1, 15, 16, 17, 1000, 100_000] {
+            let mut memory = Memory::zeroed(floats);
+            assert_eq!(memory.as_ptr().addr() % LINE, 0, "{floats}");
+            assert!(memory.len() >= floats && memory.len() < floats + FLOATS);
+            assert!(memory.as_slice().iter().all(|value| value.to_bits() == 0));
+            memory.as_mut_slice().fill(1.0);
+            assert_eq!(memory.as_slice().len(), memory.len());
+        }
     }
 }

@@ -26,8 +26,10 @@ use crate::weights::{KeySnafu, Tensors, WeightsError, apply, encode, tensors_of}
 
 /// Images that are normalised together when statistics are taken.
 const BATCH: usize = 128;
-/// Passes over the images for new statistics.
+/// Passes over the images for new statistics, at most.
 const NORM_PASSES: usize = 3;
+/// Images that are enough for these, in one pass or more.
+const NORM_IMAGES: usize = 7200;
 
 /// How a last layer is retrained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -74,7 +76,8 @@ pub fn reestimate_norms(
     card.ranges.clear();
     card.input.clone_from(input);
     let mut shuffle = Shuffle::new(seed);
-    let passes: Vec<Vec<usize>> = (0..NORM_PASSES).map(|_| shuffle.epoch(images.len())).collect();
+    let count = NORM_IMAGES.div_ceil(images.len()).min(NORM_PASSES);
+    let passes: Vec<Vec<usize>> = (0..count).map(|_| shuffle.epoch(images.len())).collect();
     // A batch of one image has no variance.
     let batches = || {
         passes
