@@ -64,8 +64,8 @@ pub struct MEANetDeploymentSpec {
     /// How a new revision reaches the edge nodes.
     #[serde(default)]
     pub rollout: Rollout,
-    /// Image of the runtime. Absent: the one that the operator was installed with, `--runtime-image`. Another image restarts
-    /// the pods of this deployment, edges one at a time.
+    /// Image of the runtime: of cloud and jobs and, unless `edge.image` names another, of edges. Absent: those that the operator was
+    /// installed with, `--runtime-image` and `--edge-image`. Another image restarts the pods of this deployment, edges one at a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,

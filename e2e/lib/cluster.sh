@@ -54,6 +54,7 @@ install() {
   hack/images | tee "$WORK/images" >&2
   OPERATOR_IMAGE=$(awk '/\/operator:/ {print $1}' "$WORK/images")
   RUNTIME_IMAGE=$(awk '/\/runtime:/ {print $1}' "$WORK/images")
+  EDGE_IMAGE=$(awk '/\/edge:/ {print $1}' "$WORK/images")
   # A cluster that somebody else made names its own way to take archives.
   # shellcheck disable=SC2086 # a command and its arguments
   awk '{print $2}' "$WORK/images" | xargs ${MEANET_LOAD:-hack/cluster/cluster load} >&2
@@ -64,7 +65,7 @@ install() {
     kubectl delete namespace "$NS" --timeout=300s >&2
   fi
   kubectl kustomize manifests |
-    sed -e "s|meanet.dev/operator:dev|$OPERATOR_IMAGE|; s|meanet.dev/runtime:dev|$RUNTIME_IMAGE|" |
+    sed -e "s|meanet.dev/operator:dev|$OPERATOR_IMAGE|; s|meanet.dev/runtime:dev|$RUNTIME_IMAGE|; s|meanet.dev/edge:dev|$EDGE_IMAGE|" |
     kubectl apply --server-side --force-conflicts -f - >&2
   kubectl -n meanet-system rollout status deployment/meanet-operator --timeout=300s >&2
   eventually 300 "CRDs established" kubectl wait --for=condition=Established \

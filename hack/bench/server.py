@@ -121,11 +121,13 @@ def summary(found: dict[str, list[dict[str, float]]], peer: str) -> dict[str, ob
 
 
 def sizes(setup: Setup, python: str | None) -> dict[str, float]:
-    """Megabytes on disk: our image where it was built, our program, and what MLServer needs beside Python."""
-    found = {"meanet_program_mb": setup.binary().stat().st_size / 1e6}
-    images = sorted((setup.cache / "images").glob("runtime-*.tar"), key=os.path.getmtime)
-    if images:
-        found["meanet_image_mb"] = images[-1].stat().st_size / 1e6
+    """Megabytes on disk: our programs, our images where they were built, and what MLServer needs beside Python."""
+    found = {}
+    for tier, program in (("edge", "meanet-edge"), ("runtime", "meanet")):
+        found[f"{tier}_program_mb"] = setup.binary(program).stat().st_size / 1e6
+        images = sorted((setup.cache / "images").glob(f"{tier}-*.tar"), key=os.path.getmtime)
+        if images:
+            found[f"{tier}_image_mb"] = images[-1].stat().st_size / 1e6
     if python:
         packages = pathlib.Path(python).parents[1]
         found["mlserver_packages_mb"] = int(subprocess.run(["du", "-sk", packages], check=True, capture_output=True, text=True).stdout.split()[0]) * 1024 / 1e6

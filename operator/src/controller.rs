@@ -23,7 +23,7 @@ use crate::deployment::build::build;
 use crate::deployment::observe::{belongs, observe, runs_are_current};
 use crate::deployment::plan::plan;
 use crate::deployment::report::{self, Reporter};
-use crate::deployment::validate::validate;
+use crate::deployment::validate::{Images, validate};
 use crate::metrics::Metrics;
 
 /// First and longest pause after a reconcile that failed.
@@ -126,7 +126,7 @@ struct Context {
     cache: Cache,
     metrics: Metrics,
     reporter: Reporter,
-    runtime_image: String,
+    images: Images,
     written: Mutex<HashMap<ObjectRef<MEANetDeployment>, Vec<Written>>>,
     failures: Mutex<HashMap<ObjectRef<MEANetDeployment>, u32>>,
 }
@@ -135,7 +135,7 @@ struct Context {
 pub async fn run(
     client: Client,
     metrics: Metrics,
-    runtime_image: String,
+    images: Images,
     (concurrency, identity): (u16, String),
     (cache, triggers): (Cache, Triggers),
     stop: CancellationToken,
@@ -149,7 +149,7 @@ pub async fn run(
         reporter: Reporter::new(client.clone(), recorder, metrics.clone()),
         client,
         metrics,
-        runtime_image,
+        images,
         written: Mutex::default(),
         failures: Mutex::default(),
         cache: cache.clone(),
@@ -198,7 +198,7 @@ async fn reconcile_filled(deployment: &Arc<MEANetDeployment>, context: &Context)
     let now = now
         .round(TimestampRound::new().smallest(Unit::Millisecond))
         .unwrap_or(now);
-    let spec = match validate(deployment, &context.runtime_image) {
+    let spec = match validate(deployment, &context.images) {
         Ok(spec) => spec,
         Err(error) => {
             context.reporter.invalid(deployment, &error, now).await?;

@@ -118,11 +118,11 @@ pub async fn until(
         let (cache, triggers) = Cache::new(&client);
         let share = (settings.concurrency, identity);
         let filled = cache.clone();
-        let image = settings.runtime_image;
+        let images = settings.images();
         let work = controller::run(
             client,
             metrics.clone(),
-            image,
+            images,
             share,
             (cache, triggers),
             stop.clone(),

@@ -13,6 +13,7 @@ pub mod infer;
 pub mod load;
 mod machine;
 mod metrics;
+pub mod program;
 pub mod protocol;
 pub mod report;
 pub mod retrain;

@@ -1,12 +1,11 @@
 //! `meanet`: the runtime of MEANet on edge nodes, on cloud nodes and in jobs.
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use meanet_runtime::{
-    cloud, dataset, describe, edge, eval, experiment, export, import, infer, load, report, retrain, shutdown,
-    train,
+    cloud, dataset, describe, edge, eval, experiment, export, import, infer, load, program, report, retrain,
+    shutdown, train,
 };
 
 #[derive(Parser)]
@@ -67,28 +66,8 @@ enum Train {
 }
 
 fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            // Clients that hang up, as an edge does when the cloud is too slow, are no errors of the server.
-            tracing_subscriber::EnvFilter::try_from_env("MEANET_LOG")
-                .unwrap_or_else(|_| "info,warp::server=off".into()),
-        )
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
     let cli = Cli::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            tracing::error!(%error, "failed to start the runtime");
-            return ExitCode::FAILURE;
-        }
-    };
-    let result: Result<(), Box<dyn std::error::Error>> = runtime.block_on(async {
+    program::run(async {
         match cli.command {
             Command::Edge(args) => edge::run(args).await.map_err(Into::into),
             Command::Cloud(args) => cloud::run(args).await.map_err(Into::into),
@@ -112,14 +91,7 @@ fn main() -> ExitCode {
                 what: Train::Job(args),
             } => aside(move || retrain::run(&args).map_err(|e| report::words(e.as_ref()))).await,
         }
-    });
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{}", report::words(error.as_ref()));
-            ExitCode::FAILURE
-        }
-    }
+    })
 }
 
 /// Runs a job that takes its time on a thread of its own, so that the process ends when it is asked to.

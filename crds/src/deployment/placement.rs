@@ -41,6 +41,11 @@ pub struct Edge {
     /// as requests and limits alike, on nodes whose kubelet has `cpuManagerPolicy: static`. Elsewhere pods would share a CPU while others idle.
     #[serde(default)]
     pub pin_threads: bool,
+    /// Image of the edge runtimes. Absent: `spec.image`, or else the one that the operator was installed with, `--edge-image`. Another
+    /// image restarts the edges, one at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub image: Option<String>,
 }
 
 impl Default for Edge {
@@ -51,6 +56,7 @@ impl Default for Edge {
             resources: None,
             compute_threads: None,
             pin_threads: false,
+            image: None,
         }
     }
 }

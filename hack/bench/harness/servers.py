@@ -135,7 +135,7 @@ def edge(
     user = {"name": "none", "user": {}}
     config = {"apiVersion": "v1", "kind": "Config", "clusters": [cluster], "contexts": [context], "users": [user], "current-context": "none"}
     kubeconfig.write_text(json.dumps(config))
-    command = [setup.binary(), "edge", "--deployment", "bench", "--namespace", "bench", "--node", "edge", "--cache-dir", cache]
+    command = [setup.binary("meanet-edge"), "edge", "--deployment", "bench", "--namespace", "bench", "--node", "edge", "--cache-dir", cache]
     command += ["--store-url", "http://127.0.0.1:9", "--cloud-url", cloud_url, "--listen", f"127.0.0.1:{port}"]
     env = {**ENVIRONMENT, "KUBECONFIG": str(kubeconfig), "MEANET_LOG": "error,kube_client=off"}
     return serve(command, port, "/v2/models/bench/infer", setup.work / "edge.log", env)

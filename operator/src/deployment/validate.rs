@@ -47,8 +47,8 @@ pub struct Validated {
     pub namespace: String,
     /// What every child points back with.
     pub owner: OwnerReference,
-    /// Image of the runtime.
-    pub image: String,
+    /// Image of each part.
+    pub images: Images,
     /// The network and the weights to begin with.
     pub model: Model,
     /// When an input leaves by which exit.
@@ -79,6 +79,26 @@ pub struct Validated {
     pub training_resources: ResourceRequirements,
     /// How a revision reaches the nodes.
     pub rollout: Rules,
+}
+
+/// Images of the runtime.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Images {
+    /// Of cloud and jobs: all of the runtime.
+    pub runtime: String,
+    /// Of edges.
+    pub edge: String,
+}
+
+#[cfg(test)]
+impl Images {
+    /// Those of tests.
+    pub(crate) fn installed() -> Self {
+        Self {
+            runtime: "runtime:1".to_owned(),
+            edge: "edge:1".to_owned(),
+        }
+    }
 }
 
 /// Where pods run, and with what.
@@ -128,8 +148,8 @@ pub struct Rules {
     pub history: usize,
 }
 
-/// Applies defaults and checks.
-pub fn validate(deployment: &MEANetDeployment, runtime_image: &str) -> Result<Validated, Error> {
+/// Applies defaults and checks; images that the spec does not name are those that were `installed`.
+pub fn validate(deployment: &MEANetDeployment, installed: &Images) -> Result<Validated, Error> {
     let spec = &deployment.spec;
     let job = &spec.retraining.job;
     let count = |count: i32| usize::try_from(count).unwrap_or_default();
@@ -146,7 +166,16 @@ pub fn validate(deployment: &MEANetDeployment, runtime_image: &str) -> Result<Va
         name: deployment.name_any(),
         namespace: deployment.namespace().context(UnstoredSnafu)?,
         owner: deployment.controller_owner_ref(&()).context(UnstoredSnafu)?,
-        image: spec.image.clone().unwrap_or_else(|| runtime_image.to_owned()),
+        images: Images {
+            runtime: spec.image.as_ref().unwrap_or(&installed.runtime).clone(),
+            edge: spec
+                .edge
+                .image
+                .as_ref()
+                .or(spec.image.as_ref())
+                .unwrap_or(&installed.edge)
+                .clone(),
+        },
         model: spec.model.clone(),
         routing: spec.routing.clone(),
         edge: Place {

@@ -296,7 +296,7 @@ async fn steady_state_writes_nothing_and_drift_is_healed() {
             .clone();
         let healed = role.rules.as_ref().is_some_and(|rules| rules.len() == 2)
             && role.metadata.labels.clone().unwrap()["theirs"] == "kept"
-            && image.as_deref() == Some("meanet.dev/runtime:dev");
+            && image.as_deref() == Some("meanet.dev/edge:dev");
         if healed {
             Ok(())
         } else {

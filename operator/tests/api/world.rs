@@ -83,6 +83,7 @@ impl World {
         let stop = CancellationToken::new();
         let settings = Settings {
             runtime_image: "meanet.dev/runtime:dev".to_owned(),
+            edge_image: Some("meanet.dev/edge:dev".to_owned()),
             listen: address,
             namespace: Some("meanet-system".to_owned()),
             identity: Some(format!("operator-{}", address.port())),

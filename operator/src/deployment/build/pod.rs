@@ -33,9 +33,13 @@ pub(super) fn pod_security() -> PodSecurityContext {
 
 /// A container of the runtime, without resources.
 pub(super) fn container(spec: &Validated, name: Component, args: Vec<String>) -> Container {
+    let image = match name {
+        Component::Edge => &spec.images.edge,
+        Component::Cloud | Component::Import | Component::Train => &spec.images.runtime,
+    };
     Container {
         name: name.as_str().to_owned(),
-        image: Some(spec.image.clone()),
+        image: Some(image.clone()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
         args: Some(args),
         security_context: Some(SecurityContext {

@@ -4,7 +4,7 @@ use meanet_crds::{MEANetDeployment, MEANetRevisionSpec};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::deployment::validate::validate;
+use crate::deployment::validate::{Images, validate};
 
 fn validated(changes: &Value) -> Validated {
     let mut spec = json!({
@@ -17,7 +17,7 @@ fn validated(changes: &Value) -> Validated {
     let mut deployment = MEANetDeployment::new("cams", serde_json::from_value(spec).unwrap());
     deployment.metadata.namespace = Some("shop".to_owned());
     deployment.metadata.uid = Some("uid".to_owned());
-    validate(&deployment, "runtime:1").unwrap()
+    validate(&deployment, &Images::installed()).unwrap()
 }
 
 fn first_revision(spec: &Validated) -> MEANetRevision {
@@ -217,6 +217,25 @@ fn a_range_of_replicas_is_left_to_an_autoscaler() {
 }
 
 #[test]
+fn each_part_runs_the_image_that_is_named_for_it() {
+    let images = |changes: &Value| {
+        let spec = validated(changes);
+        let of = |component| pod::container(&spec, component, Vec::new()).image.unwrap();
+        assert_eq!(of(Component::Import), of(Component::Cloud));
+        assert_eq!(of(Component::Train), of(Component::Cloud));
+        [of(Component::Edge), of(Component::Cloud)]
+    };
+    assert_eq!(images(&json!({})), ["edge:1", "runtime:1"]);
+    assert_eq!(images(&json!({"image": "own:2"})), ["own:2", "own:2"]);
+    let edge = json!({"image": "small:3"});
+    assert_eq!(images(&json!({"edge": edge})), ["small:3", "runtime:1"]);
+    assert_eq!(
+        images(&json!({"image": "own:2", "edge": edge})),
+        ["small:3", "own:2"]
+    );
+}
+
+#[test]
 fn what_cannot_be_run_is_refused_in_words() {
     let spec = json!({
         "model": {"backbone": "ResNet20", "classes": 100, "weights": {"digest": format!("sha256:{}", "0".repeat(64))}},
@@ -225,14 +244,16 @@ fn what_cannot_be_run_is_refused_in_words() {
     });
     let mut deployment = MEANetDeployment::new("cams", serde_json::from_value(spec).unwrap());
     assert!(
-        validate(&deployment, "i")
+        validate(&deployment, &Images::installed())
             .unwrap_err()
             .to_string()
             .contains("read from the API server")
     );
     deployment.metadata.namespace = Some("shop".to_owned());
     deployment.metadata.uid = Some("uid".to_owned());
-    let error = validate(&deployment, "i").unwrap_err().to_string();
+    let error = validate(&deployment, &Images::installed())
+        .unwrap_err()
+        .to_string();
     assert!(
         error.contains("spec.cloud.resources names nvidia.com/gpu"),
         "{error}"

@@ -15,7 +15,7 @@ use super::*;
 use crate::deployment::observe::{
     CloudNode, CloudSeen, EdgeNode, JobSeen, Outcome, Progress, StoreClaim, Troubles,
 };
-use crate::deployment::validate::validate;
+use crate::deployment::validate::{Images, validate};
 
 mod conditions;
 mod random;
@@ -97,7 +97,7 @@ impl World {
     fn plan(&self) -> Plan {
         plan(
             &self.observed,
-            &validate(&self.observed.deployment, "image").unwrap(),
+            &validate(&self.observed.deployment, &Images::installed()).unwrap(),
             self.now,
         )
     }
@@ -127,7 +127,11 @@ impl World {
             .collect();
         seen.revisions = self.observed.revisions.iter().cloned().chain(gone).collect();
         seen.revisions.sort_by_key(|revision| revision.spec.number);
-        let plan = plan(&seen, &validate(&seen.deployment, "image").unwrap(), self.now);
+        let plan = plan(
+            &seen,
+            &validate(&seen.deployment, &Images::installed()).unwrap(),
+            self.now,
+        );
         let runs = |observed: &Observed| {
             observed
                 .deployment
