@@ -1,4 +1,4 @@
-//! The MEANet runtime: one binary for edge nodes, cloud nodes and training jobs.
+//! The MEANet runtime: what runs on edge nodes, on cloud nodes and in training jobs.
 
 pub mod client;
 pub mod cloud;

@@ -4,18 +4,28 @@ use std::error::Error;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
+use tracing::Level;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
 use crate::report;
 
 /// Does `work`, with logs on standard error; so is what went wrong.
 pub fn run(work: impl Future<Output = Result<(), Box<dyn Error>>>) -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            // Clients that hang up, as an edge does when the cloud is too slow, are no errors of the server.
-            tracing_subscriber::EnvFilter::try_from_env("MEANET_LOG")
-                .unwrap_or_else(|_| "info,warp::server=off".into()),
-        )
+    // Clients that hang up, as an edge does when the cloud is too slow, are no errors of the server.
+    let usual = Targets::new()
+        .with_default(Level::INFO)
+        .with_target("warp::server", LevelFilter::OFF);
+    let asked = std::env::var("MEANET_LOG").ok();
+    let filter = asked.and_then(|text| text.parse().ok()).unwrap_or(usual);
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
+        .with_writer(std::io::stderr);
+    tracing_subscriber::registry()
+        .with(lines.with_filter(filter))
         .init();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -31,6 +31,8 @@ use crate::protocol::{Model, Port, grpc};
 
 /// How long requests under way may take once the process is asked to end.
 const DRAIN: Duration = Duration::from_secs(20);
+/// Bytes of a connection over HTTP/1.1 that are read ahead, its headers among them: what a connection takes, however large its bodies.
+const BUFFER: usize = 16 << 10;
 /// Connections at once; others wait to be accepted.
 const CONNECTIONS: usize = 4096;
 /// How long a new connection may say nothing, and how long headers may take.
@@ -171,6 +173,7 @@ fn spawn<M: Model>(stream: impl Stream, service: Service<M>, watcher: Watcher, p
         let mut builder = Builder::new(TokioExecutor::new());
         builder
             .http1()
+            .max_buf_size(BUFFER)
             .timer(TokioTimer::new())
             .header_read_timeout(SILENCE);
         builder
