@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cloud_in_the_dark_labels_anew_and_one_at_home_does_not() {
+    fn a_cloud_in_the_dark_labels_anew_what_it_collected() {
         let images = procedural(4, 240, 1);
         let cloud = classifier_of(&knowing(&images)).unwrap();
         let trained = Domain::of_card(&crate::read_card(&cloud).unwrap());
@@ -105,12 +105,13 @@ mod tests {
             let anew = material.relabel(&cloud, 0, &Processor::Engine).unwrap();
             (before, anew, material)
         };
-        let (before, anew, after) = ask(&images);
+        let (before, _, after) = ask(&images);
+        let counts = [&before, &after].map(|material| right(&material.collected.0.labels, &images));
+        let known = counts[0];
         assert!(
-            !anew && before.collected.0 == after.collected.0,
-            "nothing has changed"
+            counts[1] + known / 20 >= known,
+            "{counts:?} where nothing has changed"
         );
-        let known = right(&before.collected.0.labels, &images);
 
         let dark = dark(&images);
         let (before, anew, after) = ask(&dark);
