@@ -98,14 +98,15 @@ pub(super) fn shifts(setup: &Setup, args: &Args, steps: &mut Steps) -> Result<Ve
         let Some(before) = before(setup, steps, Some(shift), &test)? else {
             continue;
         };
-        let labels = if setup.subject.cloud.is_some() {
-            let plan = ways::labelling(setup, args, shift);
-            let name = format!("{shift}, labels of the cloud");
-            steps.step("labels", &name, LABELLING, &plan, || {
-                labels::by_cloud(setup, shifted(setup, args, shift))
-            })?
-        } else {
-            None
+        let labels = match &setup.subject.cloud {
+            Some(cloud) => {
+                let plan = labels::plan(setup, args, shift);
+                let name = format!("{shift}, labels of the cloud");
+                steps.step("labels", &name, LABELLING, &plan, || {
+                    labels::by_cloud(cloud, setup, shifted(setup, args, shift))
+                })?
+            }
+            None => None,
         };
         found.push((shift, before, labels, Vec::new()));
     }

@@ -18,7 +18,7 @@ use crate::lower::values;
 use crate::norms::Norms;
 use crate::train::backend::Processor;
 use crate::train::descent::{Batch, count};
-use crate::train::frozen::{classifier, frozen};
+use crate::train::frozen::{classifier, frozen, name};
 use crate::train::optimizer::sgd;
 use crate::train::run::{TrainError, WeightsSnafu};
 use crate::train::schedule::{Decay, Schedule};
@@ -108,7 +108,7 @@ fn by_engine<'a>(
     let network = classifier(card, tensors, &Device::flex())?;
     let size = [card.input.height, card.input.width];
     let batches = batches.map(|batch| Batch::of_images(plain(images, batch), size));
-    count(&network, "the network", &card.input, batches)
+    count(&network, &format!("the {}", name(card)), &card.input, batches)
 }
 
 fn by_library<'a>(

@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 use meanet_data::Images;
-use meanet_method::Difference;
+use meanet_method::grows;
 use snafu::ResultExt;
 
 use crate::domain::Domain;
@@ -15,9 +15,6 @@ use crate::train::frozen::{classifier, frozen};
 use crate::train::run::{TrainError, WeightsSnafu};
 use crate::weights::read_card;
 
-/// Images that are answered together.
-const BATCH: usize = 128;
-
 /// The domain for input like `images`. Others than the `current` one are tried; one replaces another where the main block names more of the
 /// images `judging` rightly in it, beyond chance. Statistics are taken without labels, so that images that gave them can judge as well.
 pub(super) fn follow(
@@ -28,17 +25,40 @@ pub(super) fn follow(
     seed: u64,
     processor: &Processor,
 ) -> Result<Domain, TrainError> {
-    let mut best = (right(main, &current, judging)?, current);
-    for other in candidates(main, images, seed, processor)? {
-        if other == best.1 {
+    let others = candidates(main, images, seed, processor)?;
+    let counted = |domain: &Domain| {
+        let right = right(main, domain, judging)?;
+        Ok((
+            right
+                .into_iter()
+                .map(|right| f64::from(u8::from(right)))
+                .collect(),
+            (),
+        ))
+    };
+    Ok(choose(current, others, counted)?.0)
+}
+
+/// Of domains in their order the one that does best: one replaces another where the values that `ask` gives it, one an image, are larger beyond
+/// chance. Also what else `ask` said of it.
+pub(super) fn choose<T>(
+    first: Domain,
+    others: impl IntoIterator<Item = Domain>,
+    ask: impl Fn(&Domain) -> Result<(Vec<f64>, T), TrainError>,
+) -> Result<(Domain, T), TrainError> {
+    let (mut values, mut said) = ask(&first)?;
+    let mut best = first;
+    for other in others {
+        if other == best {
             continue;
         }
-        let found = right(main, &other, judging)?;
-        if Difference::between(&best.0, &found).is_gain() {
-            best = (found, other);
+        let found = ask(&other)?;
+        if grows(&values, &found.0) {
+            (values, said) = found;
+            best = other;
         }
     }
-    Ok(best.1)
+    Ok((best, said))
 }
 
 /// Domains that input like `images` may be in, for a main block or a cloud's network, from the one that changes least of what was trained on:
@@ -74,14 +94,10 @@ pub(super) fn logits(blob: &[u8], domain: &Domain, images: &Images) -> Result<Ve
     let (mut card, mut tensors) = open_classifier(blob).context(WeightsSnafu)?;
     domain.set(&mut card, &mut tensors).context(WeightsSnafu)?;
     let whole = frozen(&card, classifier(&card, tensors, &Device::flex())?)?;
-    let mut logits = Vec::with_capacity(images.len());
-    for pixels in images.pixels.chunks((images.stride() * BATCH).max(1)) {
-        let said = whole.logits(meanet_engine::Images::Bytes(pixels));
-        logits.extend(said.map_err(|e| TrainError::Data {
-            reason: e.to_string(),
-        })?);
-    }
-    Ok(logits)
+    let said = whole.logits(meanet_engine::Images::Bytes(&images.pixels));
+    said.map_err(|e| TrainError::Data {
+        reason: e.to_string(),
+    })
 }
 
 /// Which of `images` the main block gets right in a domain.

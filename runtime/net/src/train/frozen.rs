@@ -14,7 +14,7 @@ pub(super) fn classifier(card: &Card, tensors: Tensors, device: &Device) -> Resu
     let size = [card.input.height, card.input.width];
     let network = Network::main(&card.blueprint(), card.classes, size, device);
     let mut network = network.or_else(|reason| DataSnafu { reason }.fail())?;
-    apply(&mut network, name(card), tensors).context(WeightsSnafu)?;
+    apply(&mut network, &format!("the {}", name(card)), tensors).context(WeightsSnafu)?;
     Ok(network)
 }
 
@@ -25,7 +25,8 @@ pub(super) fn frozen(card: &Card, network: Network) -> Result<Whole, TrainError>
         .context(WeightsSnafu)
 }
 
-fn name(card: &Card) -> &'static str {
+/// What errors call it.
+pub(super) fn name(card: &Card) -> &'static str {
     match card.block {
         Block::Cloud => "cloud's network",
         _ => "main block",

@@ -3,12 +3,12 @@
 //! edge's do, without any label, and it labels the images anew.
 
 use meanet_data::{Images, Training};
-use meanet_method::{best, grows, information, softmax};
+use meanet_method::{best, information, softmax};
 use tracing::info;
 
 use crate::domain::Domain;
 use crate::train::backend::Processor;
-use crate::train::domain::{candidates, logits};
+use crate::train::domain::{candidates, choose, logits};
 use crate::train::retrain::Material;
 use crate::train::run::TrainError;
 
@@ -35,22 +35,14 @@ impl Material {
             return Ok(false);
         }
         let [trained, others @ ..] = candidates(cloud, images, seed, processor)?;
-        let told = |domain: &Domain| -> Result<_, TrainError> {
+        let told = |domain: &Domain| {
             let said = probabilities(&logits(cloud, domain, images)?)?;
             Ok((information(&said), said))
         };
-        let (mut most, _) = told(&trained)?;
-        let mut anew = None;
-        for domain in others {
-            let (found, said) = told(&domain)?;
-            if grows(&most, &found) {
-                most = found;
-                anew = Some((domain, said));
-            }
-        }
-        let Some((domain, said)) = anew else {
+        let (domain, said) = choose(trained.clone(), others, told)?;
+        if domain == trained {
             return Ok(false);
-        };
+        }
         let before = images.labels.clone();
         self.take(&said);
         let pairs = before.iter().zip(&self.collected.0.labels);

@@ -111,11 +111,7 @@ fn an_edge_takes_the_statistics_that_come_with_its_adaptive_block() {
         adaptive: &trained.adaptive,
         extension: &trained.extension,
     };
-    let material = Material {
-        labelled: images(40),
-        collected: images(0),
-        confidences: Vec::new(),
-    };
+    let material = Material::of_people(images(40).0);
     let routing = by_entropy(None, ExtensionRule::Extension);
     let service = InService {
         blobs: service,

@@ -2,12 +2,15 @@
 
 use std::error::Error;
 
-use meanet_data::{Images, Training};
+use meanet_data::{Images, Shift, Training};
 use meanet_method::Proportion;
 use meanet_net::train::Material;
 use serde::{Deserialize, Serialize};
 
 use super::answers::logits;
+use super::ways::RETRAINING;
+use crate::eval::subject::Cloud;
+use crate::experiment::Args;
 use crate::experiment::setup::Setup;
 use crate::machine::cpu_seconds;
 
@@ -37,10 +40,20 @@ impl Said {
     }
 }
 
+/// All that these depend on.
+pub(super) fn plan(setup: &Setup, args: &Args, shift: Shift) -> impl Serialize {
+    (
+        setup.identity.cloud.clone(),
+        setup.identity.held_out.clone(),
+        shift.to_string(),
+        args.labelled,
+        setup.seed,
+        RETRAINING,
+    )
+}
+
 /// Labels `images`, whose true labels are only counted with.
-pub(super) fn by_cloud(setup: &Setup, images: Images) -> Result<Said, Box<dyn Error>> {
-    let cloud = setup.subject.cloud.as_ref();
-    let cloud = cloud.ok_or("failed to ask the cloud: the model has none")?;
+pub(super) fn by_cloud(cloud: &Cloud, setup: &Setup, images: Images) -> Result<Said, Box<dyn Error>> {
     let truth = images.labels.clone();
     let said = logits(&cloud.network, &images)?;
     let began = cpu_seconds()?;

@@ -20,7 +20,7 @@ use crate::experiment::setup::{Identity, Setup};
 use crate::machine::cpu_seconds;
 
 /// Raised when a retraining by the same recipe, or what the cloud labels, gives something else.
-const RETRAINING: u32 = 3;
+pub(super) const RETRAINING: u32 = 3;
 /// Bytes of mean and standard deviation of three colours.
 const COLOURS: u64 = 24;
 
@@ -155,19 +155,6 @@ impl Plan {
             seed: setup.seed,
         })
     }
-}
-
-/// All that labels of the cloud depend on.
-pub(super) fn labelling(setup: &Setup, args: &Args, shift: Shift) -> impl Serialize {
-    let cloud = setup.identity.cloud.clone();
-    (
-        cloud,
-        setup.identity.held_out.clone(),
-        shift.to_string(),
-        args.labelled,
-        setup.seed,
-        RETRAINING,
-    )
 }
 
 /// What an adaptation gave: which answers are right afterwards.
