@@ -23,7 +23,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::protocol::{ApiError, Intake, Port, Target};
-use crate::{server, shutdown};
+use crate::server::{self, Listener};
+use crate::shutdown;
 use metrics::Metrics;
 
 /// Largest network in bytes.
@@ -124,7 +125,8 @@ struct Cloud {
 }
 
 struct Network {
-    digest: Digest,
+    /// The digest of its weights.
+    version: String,
     input: InputSpec,
     classes: usize,
     batcher: batch::Batcher,
@@ -137,9 +139,7 @@ pub struct Service(Arc<Cloud>);
 pub async fn run(args: Args) -> Result<(), Error> {
     let token = shutdown::token().context(SignalsSnafu)?;
     let service = Service::open(&args)?;
-    let listener = TcpListener::bind(args.listen)
-        .await
-        .context(ListenSnafu { listen: args.listen })?;
+    let listener = Listener::tcp(args.listen).context(ListenSnafu { listen: args.listen })?;
     info!(listen = %args.listen, network = service.0.network.is_some(), "serving");
     service.server(listener, token).await
 }
@@ -200,7 +200,7 @@ fn network(blobs: &Blobs, digest: Digest, args: &Args, metrics: &Metrics) -> Res
         workers: args.model_threads,
     };
     Ok(Network {
-        digest,
+        version: digest.to_string(),
         input: network.input().clone(),
         classes: network.classes(),
         batcher: batch::Batcher::start(network, settings, metrics).context(ThreadsSnafu)?,
@@ -227,7 +227,7 @@ impl Cloud {
                 "no network is in service here, only the store: it was started without --weights",
             )
         })?;
-        target.check(MODEL, &network.digest.to_string())?;
+        target.check(MODEL, &network.version)?;
         Ok(network)
     }
 }

@@ -18,7 +18,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use snafu::{ResultExt, Snafu};
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::server::Listener;
@@ -136,9 +135,7 @@ pub enum Error {
 pub async fn run(args: Args) -> Result<(), Error> {
     let token = shutdown::token().context(SignalsSnafu)?;
     let service = Service::open(&args)?;
-    let listener = TcpListener::bind(args.listen)
-        .await
-        .context(ListenSnafu { listen: args.listen })?;
+    let listener = Listener::tcp(args.listen).context(ListenSnafu { listen: args.listen })?;
     let mut listeners = vec![Listener::from(listener)];
     if let Some(path) = &args.unix {
         listeners.push(Listener::unix(path).context(UnixSnafu { path })?);

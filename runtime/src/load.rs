@@ -67,9 +67,12 @@ pub struct Args {
     /// Clients, which are also the requests under way at most; with `--rate`, one more counts as unsent.
     #[arg(long, visible_alias = "concurrency", env = "MEANET_CLIENTS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub clients: u32,
-    /// Ends after this many seconds.
+    /// Ends after it has counted for this many seconds.
     #[arg(long, env = "MEANET_SECONDS")]
     pub seconds: Option<f64>,
+    /// Sends for this many seconds before it counts what comes back: until then, connections come about.
+    #[arg(long, env = "MEANET_WARM_UP", default_value_t = 0.0)]
+    pub warm_up: f64,
     /// Ends after this many requests. Without `--seconds` and `--requests`, each image is sent once.
     #[arg(long, env = "MEANET_REQUESTS")]
     pub requests: Option<u64>,
@@ -191,8 +194,10 @@ pub async fn generate(args: &Args, images: Images, token: CancellationToken) -> 
         .requests
         .or_else(|| args.seconds.is_none().then_some(rounds))
         .unwrap_or(u64::MAX);
+    let counts_from = Instant::now() + duration(args.warm_up);
     let sender = Arc::new(Sender {
         client,
+        counts_from,
         kept: (0..images.len().min(KEPT)).map(|_| OnceLock::new()).collect(),
         images,
         input: args.input.clone(),
@@ -206,12 +211,11 @@ pub async fn generate(args: &Args, images: Images, token: CancellationToken) -> 
     let watched = args
         .watch_pid
         .map(|pid| tokio::spawn(memory::watch(pid, over.clone())));
-    let started = Instant::now();
     let stop = token.child_token();
-    if let Some(seconds) = args.seconds.filter(|s| s.is_finite() && *s >= 0.0) {
-        let stop = stop.clone();
+    if let Some(seconds) = args.seconds {
+        let (stop, end) = (stop.clone(), counts_from + duration(seconds));
         tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_secs_f64(seconds.min(1e7))).await;
+            tokio::time::sleep_until(end.into()).await;
             stop.cancel();
         });
     }
@@ -231,12 +235,12 @@ pub async fn generate(args: &Args, images: Images, token: CancellationToken) -> 
         tokio::select! {
             ended = clients.join_next() => if ended.is_none() { break },
             _ = second.tick() => if args.progress {
-                eprintln!("{}", sender.tally().line(started.elapsed()));
+                eprintln!("{}", sender.tally().line(counts_from.elapsed()));
             },
         }
     }
     stop.cancel();
-    let took = started.elapsed();
+    let took = counts_from.elapsed();
     over.cancel();
     let memory = match watched {
         Some(watched) => watched.await.ok().flatten(),
@@ -249,6 +253,11 @@ pub async fn generate(args: &Args, images: Images, token: CancellationToken) -> 
     Ok(summary)
 }
 
+/// Seconds as they are given, without those that are none.
+fn duration(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds.min(1e7)).unwrap_or_default()
+}
+
 struct Sender {
     client: Client,
     images: Images,
@@ -258,6 +267,8 @@ struct Sender {
     floats: bool,
     batch: usize,
     next: AtomicU64,
+    /// When what comes back begins to count.
+    counts_from: Instant,
     limit: u64,
     tally: Mutex<Tally>,
 }
@@ -265,6 +276,10 @@ struct Sender {
 impl Sender {
     fn tally(&self) -> std::sync::MutexGuard<'_, Tally> {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn counts(&self) -> bool {
+        Instant::now() >= self.counts_from
     }
 
     /// The number of the next request, unless all were sent.
@@ -297,7 +312,8 @@ impl Sender {
             let Some(number) = self.number() else { break };
             while under_way.try_join_next().is_some() {}
             match Arc::clone(&slots).try_acquire_owned() {
-                Err(_) => self.tally().unsent(),
+                Err(_) if self.counts() => self.tally().unsent(),
+                Err(_) => {}
                 Ok(slot) => {
                     let sender = Arc::clone(&self);
                     under_way.spawn(async move {
@@ -319,6 +335,9 @@ impl Sender {
         };
         let took = due.elapsed();
         let result = result.and_then(|answer| Answer::read(&answer, rows.len()).map_err(Failure::Other));
+        if !self.counts() {
+            return result.is_ok();
+        }
         match &result {
             Ok(answer) => {
                 let labels: Vec<u32> = rows.iter().map(|&row| self.images.labels[row]).collect();

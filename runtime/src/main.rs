@@ -67,7 +67,12 @@ enum Train {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    program::run(async {
+    let threads = match cli.command {
+        // Where it shares a machine with the server, the server lacks what it takes: one does not wake another.
+        Command::Load(_) => 1,
+        _ => program::SERVING,
+    };
+    program::run(threads, async {
         match cli.command {
             Command::Edge(args) => edge::run(args).await.map_err(Into::into),
             Command::Cloud(args) => cloud::run(args).await.map_err(Into::into),

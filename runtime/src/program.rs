@@ -13,8 +13,11 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::report;
 
-/// Does `work`, with logs on standard error; so is what went wrong.
-pub fn run(work: impl Future<Output = Result<(), Box<dyn Error>>>) -> ExitCode {
+/// Threads that take requests in and send answers out; what is computed is computed on others.
+pub const SERVING: usize = 2;
+
+/// Does `work` with so many `threads` for what it starts, with logs on standard error; so is what went wrong.
+pub fn run(threads: usize, work: impl Future<Output = Result<(), Box<dyn Error>>>) -> ExitCode {
     // Clients that hang up, as an edge does when the cloud is too slow, are no errors of the server.
     let usual = Targets::new()
         .with_default(Level::INFO)
@@ -28,7 +31,7 @@ pub fn run(work: impl Future<Output = Result<(), Box<dyn Error>>>) -> ExitCode {
         .with(lines.with_filter(filter))
         .init();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(threads)
         .enable_all()
         .build()
     {

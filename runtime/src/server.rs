@@ -5,6 +5,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use meanet_oip::GrpcInferenceServiceServer;
 use tokio::io::{AsyncRead, AsyncWrite, Interest};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -93,6 +94,23 @@ impl Drop for Listener {
 }
 
 impl Listener {
+    /// Listens on an address.
+    ///
+    /// # Errors
+    /// When it is taken, or not ours.
+    pub fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        // What a server before it has left behind does not hold the address.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        // Where a crowd connects at once, the kernel drops what there is no place for; each waits 200 ms until it tries again.
+        socket.listen(CONNECTIONS as u32)
+    }
+
     /// Listens on a Unix socket; one that a process before left behind is replaced.
     ///
     /// # Errors
@@ -240,5 +258,26 @@ impl<M: Model> tower::Service<Request<Incoming>> for Service<M> {
             let answer = tower::Service::call(&mut warp::service(self.paths.clone()), request);
             Box::pin(async move { answer.await.map(|response| response.map(Either::Left)) })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_crowd_that_connects_at_once_finds_a_place() {
+        let mut files = getrlimit(Resource::Nofile);
+        files.current = files.maximum;
+        setrlimit(Resource::Nofile, files).unwrap();
+        let listener = Listener::tcp(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = listener.local_addr().unwrap();
+        // Nobody accepts them yet. One that the kernel drops is tried again after a second.
+        let crowd: io::Result<Vec<_>> = (0..1_500)
+            .map(|_| std::net::TcpStream::connect_timeout(&address, Duration::from_millis(900)))
+            .collect();
+        assert!(crowd.is_ok(), "{crowd:?}");
     }
 }

@@ -110,11 +110,13 @@ def aims(found: Mapping) -> str:
     if figure := found.get("batching"):
         ratio = figure["ratio"]["per_second"]
         add("cloud batching at 32 clients against batch 1", "≥ 1.5", shown(ratio), ratio["median"] >= 1.5)
-    if figure := found.get("overload"):
-        add(f"overload at {figure['times']} times capacity: goodput", "≥ 90 % of capacity", f"{figure['goodput']['median']:.0%}", figure["goodput"]["median"] >= 0.9)
-        add("overload: refused within", "5 ms", f"p50 {shown(figure['refused_p50_ms'])} ms, p95 {shown(figure['refused_p95_ms'])} ms, p99 {shown(figure['refused_p99_ms'])} ms", figure["refused_p99_ms"]["median"] <= 5)
+    overloads = found.get("overload", {})
+    for figure in overloads.get("crowds", {}).values():
+        name = f"overload at {overloads['times']} times capacity, {of_images(figure)}"
+        add(f"{name}: goodput", "≥ 90 % of capacity", f"{figure['goodput']['median']:.0%}", figure["goodput"]["median"] >= 0.9)
+        add(f"{name}: refused within", "5 ms", f"p50 {shown(figure['refused_p50_ms'])} ms, p95 {shown(figure['refused_p95_ms'])} ms, p99 {shown(figure['refused_p99_ms'])} ms", figure["refused_p99_ms"]["median"] <= 5)
         most = figure["most_mib"]["median"] / figure["before_mib"]["median"]
-        add("overload: memory at most, of that at capacity", "flat (within 10 %)", f"{most:.2f} times", most <= 1.1)
+        add(f"{name}: memory at most, of that at capacity", "flat (within 10 %)", f"{most:.2f} times", most <= 1.1)
     return table(["", "Aim", "Found", "Reached"], rows)
 
 
@@ -240,13 +242,32 @@ The cloud tier with {found['clients']} clients against itself without batches: {
 {table(["", "requests a second", "p50, ms", "p99, ms"], rows)}"""
 
 
+def of_images(figure: Mapping) -> str:
+    return "one image a request" if figure["batch"] == 1 else f"{figure['batch']} images a request"
+
+
 def overload(found: Mapping, plots: pathlib.Path) -> str:
+    columns = {
+        "capacity, images/s": "capacity",
+        "goodput, of it": "goodput",
+        "answered p50, ms": "answered_p50_ms",
+        "refused a second": "refused_per_second",
+        "p50, ms": "refused_p50_ms",
+        "p95": "refused_p95_ms",
+        "p99": "refused_p99_ms",
+        "MiB at capacity": "before_mib",
+        "at most": "most_mib",
+        "other failures": "failed",
+        "unsent": "unsent",
+    }
+    rows = [[of_images(figure), *(shown(figure[name]) for name in columns.values())] for figure in found["crowds"].values()]
     return f"""## Overload
 
-{found['times']} times as many requests as the cloud tier can answer ({shown(found['capacity'])} a second), sent at a rate that waits for nothing: goodput {shown(found['goodput'])} of capacity,
-answers p50 {shown(found['answered_p50_ms'])} ms and p99 {shown(found['answered_p99_ms'])} ms; {shown(found['refused_per_second'])} refusals a second, p50 {shown(found['refused_p50_ms'])} ms, p95
-{shown(found['refused_p95_ms'])} ms and p99 {shown(found['refused_p99_ms'])} ms; other failures {shown(found['failed'])}, unsent {shown(found['unsent'])}. Memory {shown(found['before_mib'])} MiB at capacity, {shown(found['most_mib'])} MiB at most. The load
-generator runs on the same cores, and takes its share of them."""
+{found['times']} times as many images as the cloud tier can answer, sent at a rate that waits for nothing. An edge that has many to send puts up to 32 of them
+into a request; a crowd of single images costs a server the most, since what is refused is read as well. The load generator runs on the same cores, and takes its share of
+them.
+
+{table(["", *columns], rows)}"""
 
 
 def standin(found: Mapping, plots: pathlib.Path) -> str:

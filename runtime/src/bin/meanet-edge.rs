@@ -21,5 +21,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let Command::Edge(args) = Cli::parse().command;
-    program::run(async { edge::run(args).await.map_err(Into::into) })
+    program::run(program::SERVING, async {
+        edge::run(args).await.map_err(Into::into)
+    })
 }

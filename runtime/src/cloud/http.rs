@@ -6,12 +6,12 @@ use serde_json::json;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::HeaderMap;
-use warp::reply::Response;
+use warp::reply::{Reply, Response};
 
 use super::feedback::feedback;
 use super::{Cloud, blobs};
 use crate::metrics::page;
-use crate::protocol::http::{self, answer, json};
+use crate::protocol::http::{self, json};
 use crate::protocol::{Port, recover};
 
 pub(super) fn routes(port: Port<Cloud>) -> BoxedFilter<(Response,)> {
@@ -22,20 +22,25 @@ pub(super) fn routes(port: Port<Cloud>) -> BoxedFilter<(Response,)> {
         .and(warp::header::headers_cloned())
         .and(warp::body::stream())
         .and(with.clone())
-        .and_then(|headers: HeaderMap, body, cloud: Arc<Cloud>| async move {
+        .then(|headers: HeaderMap, body, cloud: Arc<Cloud>| async move {
             let result = async {
                 let (request, _room) = http::read(&cloud.intake, &headers, body).await?;
                 feedback(&cloud, request).await
             };
-            answer(result.await.map(|kept| json(&json!({"kept": kept}))))
+            result
+                .await
+                .map(|kept| json(&json!({"kept": kept})))
+                .into_response()
         });
     let blob = warp::path!("v1" / "blobs" / String)
         .and(warp::get())
         .and(warp::header::optional::<String>("range"))
         .and(with.clone())
-        .and_then(
+        .then(
             |name: String, range: Option<String>, cloud: Arc<Cloud>| async move {
-                answer(blobs::get(&cloud.blobs, &name, range.as_deref()).await)
+                blobs::get(&cloud.blobs, &name, range.as_deref())
+                    .await
+                    .into_response()
             },
         );
     let metrics = warp::path!("metrics")

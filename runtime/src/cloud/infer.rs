@@ -27,7 +27,7 @@ impl Model for Cloud {
         let classes = i64::try_from(network.classes).unwrap_or(-1);
         Ok(Description::of_images(
             &target.model,
-            &network.digest.to_string(),
+            &network.version,
             [network.input.height, network.input.width],
             &[(LOGITS, "FP32", vec![-1, classes])],
         ))
@@ -62,7 +62,7 @@ impl Model for Cloud {
         let data = Data::F32(logits.into_iter().flatten().collect());
         Ok(InferResponse {
             model_name: MODEL.to_owned(),
-            model_version: Some(network.digest.to_string()),
+            model_version: Some(network.version.clone()),
             id: request.id,
             parameters: Parameters::new(),
             outputs: vec![Tensor::new(LOGITS, shape, data)],

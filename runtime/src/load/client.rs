@@ -48,7 +48,7 @@ pub(super) enum Failure {
 pub(super) enum Client {
     Http {
         client: reqwest::Client,
-        url: String,
+        url: reqwest::Url,
         binary: bool,
     },
     Grpc {
@@ -96,7 +96,7 @@ impl Client {
         })?;
         Ok(Self::Http {
             client,
-            url: format!("{url}/infer"),
+            url: format!("{url}/infer").parse().ok().context(UrlSnafu { url })?,
             binary: transport == Transport::HttpBinary,
         })
     }
@@ -123,7 +123,7 @@ impl Client {
     pub(super) async fn ask(&self, payload: Payload) -> Result<InferResponse, Failure> {
         match (self, payload) {
             (Self::Http { client, url, .. }, Payload::Http { body, json }) => {
-                post(client, url, body, json).await
+                post(client, url.clone(), body, json).await
             }
             (Self::Grpc { client, timeout, .. }, Payload::Grpc(message)) => {
                 let mut request = tonic::Request::new(message);
@@ -169,7 +169,7 @@ fn parts(url: &str) -> Option<(&str, Target)> {
 
 async fn post(
     client: &reqwest::Client,
-    url: &str,
+    url: reqwest::Url,
     body: Bytes,
     json: Option<usize>,
 ) -> Result<InferResponse, Failure> {

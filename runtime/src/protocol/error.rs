@@ -4,7 +4,7 @@ use std::time::Duration;
 use serde_json::json;
 use warp::http::header::RETRY_AFTER;
 use warp::http::{HeaderMap, HeaderValue, StatusCode};
-use warp::reject::{self, Reject, Rejection};
+use warp::reject::{self, Rejection};
 use warp::reply::{self, Reply, Response};
 
 /// When a client that was sent away may come again, where nothing better is known.
@@ -24,8 +24,6 @@ pub struct ApiError {
     /// When it is worth trying again.
     pub retry_after: Option<Duration>,
 }
-
-impl Reject for ApiError {}
 
 impl ApiError {
     /// An error with this status.
@@ -78,11 +76,20 @@ impl ApiError {
         self.retry_after = Some(pause.min(MAX_PAUSE));
         self
     }
+}
 
-    /// As a rejection.
-    #[must_use]
-    pub fn reject(self) -> Rejection {
-        reject::custom(self)
+impl Reply for ApiError {
+    /// `{"error": …}`, and when to come again.
+    fn into_response(self) -> Response {
+        let mut response = reply::json(&json!({"error": self.message})).into_response();
+        *response.status_mut() = self.status;
+        if let Some(pause) = self.retry_after {
+            let millis = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+            let headers = response.headers_mut();
+            headers.insert(RETRY_AFTER, HeaderValue::from(millis.div_ceil(1000)));
+            headers.insert(RETRY_AFTER_MS, HeaderValue::from(millis));
+        }
+        response
     }
 }
 
@@ -96,15 +103,13 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         .map(|pause| pause.min(MAX_PAUSE))
 }
 
-/// Turns every rejection into `{"error": …}`.
+/// Says what is wrong with a request that no path takes.
 ///
 /// # Errors
 /// None.
 pub async fn recover(rejection: Rejection) -> Result<Response, Infallible> {
     let error = if rejection.is_not_found() {
         ApiError::not_found("no such path: see GET /v2 and the Open Inference Protocol")
-    } else if let Some(error) = rejection.find::<ApiError>() {
-        error.clone()
     } else if let Some(header) = rejection.find::<reject::InvalidHeader>() {
         ApiError::malformed(format!("{}: the header cannot be read", header.name()))
     } else if rejection.find::<reject::MethodNotAllowed>().is_some() {
@@ -115,25 +120,17 @@ pub async fn recover(rejection: Rejection) -> Result<Response, Infallible> {
     } else {
         ApiError::malformed(format!("{rejection:?}"))
     };
-    let mut response = reply::json(&json!({"error": error.message})).into_response();
-    *response.status_mut() = error.status;
-    if let Some(pause) = error.retry_after {
-        let millis = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-        let headers = response.headers_mut();
-        headers.insert(RETRY_AFTER, HeaderValue::from(millis.div_ceil(1000)));
-        headers.insert(RETRY_AFTER_MS, HeaderValue::from(millis));
-    }
-    Ok(response)
+    Ok(error.into_response())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn a_pause_is_said_in_seconds_and_in_milliseconds() {
+    #[test]
+    fn a_pause_is_said_in_seconds_and_in_milliseconds() {
         let error = ApiError::busy("busy").again_after(Duration::from_millis(40));
-        let response = recover(error.reject()).await.unwrap();
+        let response = error.into_response();
         assert_eq!(response.headers()["retry-after"], "1");
         assert_eq!(retry_after(response.headers()), Some(Duration::from_millis(40)));
         let mut headers = HeaderMap::new();

@@ -5,11 +5,11 @@ use std::time::Instant;
 use bytes::{Buf, Bytes};
 use futures::Stream;
 use serde_json::json;
+use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use warp::http::{HeaderMap, HeaderValue, StatusCode};
 use warp::reply::{self, Reply, Response};
-use warp::{Filter, Rejection};
 
 use super::json::{LENGTH_HEADER, read_request, write_response};
 use super::{
@@ -155,14 +155,6 @@ fn respond(answer: &InferResponse, in_binary: impl Fn(&str) -> bool) -> Result<R
     Ok(response)
 }
 
-/// An answer or an error as warp takes it.
-///
-/// # Errors
-/// The error, as a rejection.
-pub fn answer(result: Result<Response, ApiError>) -> Result<Response, Rejection> {
-    result.map_err(ApiError::reject)
-}
-
 /// A value as an answer.
 #[must_use]
 pub fn json(value: &impl serde::Serialize) -> Response {
@@ -178,13 +170,14 @@ pub fn routes<M: Model>(port: Port<M>) -> BoxedFilter<(Response,)> {
         .and(warp::header::headers_cloned())
         .and(warp::body::stream())
         .and(with.clone())
-        .and_then(
+        .then(
             |target: Target, headers: HeaderMap, body, port: Port<M>| async move {
-                let result = infer(&port, &target, &headers, body).await;
-                if let Err(error) = &result {
-                    port.model.refused(error);
-                }
-                answer(result)
+                infer(&port, &target, &headers, body)
+                    .await
+                    .unwrap_or_else(|error| {
+                        port.model.refused(&error);
+                        error.into_response()
+                    })
             },
         );
     let server = warp::path!("v2").and(warp::get()).map(|| {
@@ -197,22 +190,28 @@ pub fn routes<M: Model>(port: Port<M>) -> BoxedFilter<(Response,)> {
     let ready = warp::path!("v2" / "health" / "ready")
         .and(warp::get())
         .and(with.clone())
-        .and_then(|port: Port<M>| async move {
-            answer(port.model.ready().map(|()| json(&json!({"ready": true}))))
+        .map(|port: Port<M>| {
+            port.model
+                .ready()
+                .map(|()| json(&json!({"ready": true})))
+                .into_response()
         });
-    let model =
-        target()
-            .and(warp::get())
-            .and(with.clone())
-            .and_then(|target: Target, port: Port<M>| async move {
-                answer(port.model.describe(&target).map(|described| json(&described)))
-            });
-    let model_ready = target_then("ready").and(warp::get()).and(with).and_then(
-        |target: Target, port: Port<M>| async move {
+    let model = target()
+        .and(warp::get())
+        .and(with.clone())
+        .map(|target: Target, port: Port<M>| {
+            let described = port.model.describe(&target);
+            described.map(|described| json(&described)).into_response()
+        });
+    let model_ready = target_then("ready")
+        .and(warp::get())
+        .and(with)
+        .map(|target: Target, port: Port<M>| {
             let ready = port.model.check(&target);
-            answer(ready.map(|()| json(&json!({"name": target.model, "ready": true}))))
-        },
-    );
+            ready
+                .map(|()| json(&json!({"name": target.model, "ready": true})))
+                .into_response()
+        });
     infer
         .or(server)
         .unify()

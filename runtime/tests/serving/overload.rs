@@ -18,7 +18,17 @@ fn images() -> Images {
 }
 
 async fn load(edge: &EdgeServer, transport: Transport, rate: Option<f64>, requests: u64) -> Summary {
-    let args = Args {
+    generate(
+        &args(edge, transport, rate, requests),
+        images(),
+        CancellationToken::new(),
+    )
+    .await
+    .unwrap()
+}
+
+fn args(edge: &EdgeServer, transport: Transport, rate: Option<f64>, requests: u64) -> Args {
+    Args {
         url: edge.url("/v2/models/cams"),
         images: "-".into(),
         transport,
@@ -29,12 +39,27 @@ async fn load(edge: &EdgeServer, transport: Transport, rate: Option<f64>, reques
         watch_pid: Some(std::process::id()),
         clients: if rate.is_some() { 2048 } else { 8 },
         seconds: None,
+        warm_up: 0.0,
         requests: Some(requests),
         batch: 1,
         timeout_ms: 60_000,
         progress: false,
-    };
-    generate(&args, images(), CancellationToken::new()).await.unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_back_before_the_load_is_warm_does_not_count() {
+    let model = Model::new();
+    let (_cloud, edge) = edge(&model).await;
+    let mut args = args(&edge, Transport::HttpBinary, None, 40);
+    args.warm_up = 3600.0;
+    let cold = generate(&args, images(), CancellationToken::new()).await.unwrap();
+    assert_eq!((cold.requests, cold.requests_per_second), (0, 0.0), "{cold:?}");
+    args.warm_up = 0.2;
+    args.requests = None;
+    args.seconds = Some(0.5);
+    let warm = generate(&args, images(), CancellationToken::new()).await.unwrap();
+    assert!(warm.requests > 0 && warm.seconds >= 0.5, "{warm:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
