@@ -5,8 +5,9 @@
 //! ```
 //!
 //! `MODEL` is a folder with a manifest, `RECORDS` a file of CIFAR-100 records, as `meanet data pack` writes. `MODE` says what runs on
-//! each image: `all`, main and extension on every one; `hard`, the extension where the main block names a hard class; `offload=S`, the
-//! same, but what has more than S nats of entropy leaves for the cloud, which is not part of this.
+//! each image: `all`, main and extension on every one; `hard`, the extension where the main block names a hard class; `hard=COST`, the same,
+//! but this share of the answers may be wrong for the sake of speed; `offload=S`, as `hard`, but what has more than S nats of entropy leaves
+//! for the cloud, which is not part of this.
 //!
 //! With `--timed`, the first N images are timed and reported on. In the modes with exits, `extendAbove` is chosen on the others, as `meanet
 //! choose` does. Without it there is no such threshold, and all images are timed.
@@ -38,6 +39,8 @@ struct Bench {
 /// What runs on each image.
 struct Mode {
     routing: Routing,
+    /// Share of the answers that `extendAbove` may cost.
+    cost: f64,
     /// The extension runs on every image, needed or not.
     all: bool,
 }
@@ -70,7 +73,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             &images.select(&others),
         )?;
         let judged = judge(&others, mode.routing.score, mode.routing.rule)?;
-        mode.routing.extend_above = extend_above(&judged, EXTEND_COST)?;
+        mode.routing.extend_above = extend_above(&judged, mode.cost)?;
     }
     let batches = batches(&images.select(&timed), batch)?;
     let mut exits: BTreeMap<&str, [usize; 2]> = BTreeMap::new();
@@ -129,15 +132,22 @@ fn batches(images: &Images, size: usize) -> Result<Vec<Batch>, Box<dyn Error>> {
 
 impl Mode {
     fn read(name: &str) -> Result<Self, Box<dyn Error>> {
-        let (all, offload_above) = match name.split_once('=') {
-            None if name == "all" => (true, None),
-            None if name == "hard" => (false, None),
-            Some(("offload", nats)) => (false, Some(nats.parse()?)),
-            _ => return Err(format!("failed to read the mode {name}: it is all, hard or offload=S").into()),
-        };
+        let (mut cost, mut offload_above) = (EXTEND_COST, None);
+        match name.split_once('=') {
+            None if name == "all" || name == "hard" => {}
+            Some(("hard", share)) => cost = share.parse()?,
+            Some(("offload", nats)) => offload_above = Some(nats.parse()?),
+            _ => {
+                return Err(format!(
+                    "failed to read the mode {name}: it is all, hard, hard=COST or offload=S"
+                )
+                .into());
+            }
+        }
         Ok(Self {
             routing: by_entropy(offload_above, ExtensionRule::Extension),
-            all,
+            cost,
+            all: name == "all",
         })
     }
 }
