@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use meanet_net::{CloudNetwork, Compute, InputSpec};
+use meanet_net::{Backend, CloudNetwork, Compute, InputSpec};
 use meanet_store::{Blobs, Digest};
 use prometheus_client::registry::Registry;
 use snafu::{ResultExt, Snafu};
@@ -54,7 +54,11 @@ pub struct Args {
     /// How long the first image of a batch waits for others.
     #[arg(long, env = "MEANET_MAX_DELAY", default_value = "2ms")]
     pub max_delay: meanet_crds::Duration,
-    /// Batches that are computed at the same time; all processors are shared among them.
+    /// What computes the network: engine, flex, torch or cuda, where this build has it. Without it, all GPUs that the build can use and
+    /// the process may see, or else the engine.
+    #[arg(long, env = "MEANET_BACKEND")]
+    pub backend: Option<Backend>,
+    /// Batches that are computed at the same time on a GPU, or on the CPU, whose processors are shared among them.
     #[arg(long, env = "MEANET_MODEL_THREADS", default_value_t = 1)]
     pub model_threads: usize,
     /// Images that wait for a batch at most.
@@ -99,6 +103,12 @@ pub enum Error {
         digest: Digest,
         /// Why.
         source: meanet_net::WeightsError,
+    },
+    /// What should compute the network is not there.
+    #[snafu(display("failed to find what computes the network"))]
+    Backend {
+        /// Why.
+        source: meanet_net::BackendError,
     },
     /// A thread could not be started.
     #[snafu(display("failed to start a thread"))]
@@ -191,19 +201,24 @@ impl Service {
 
 fn network(blobs: &Blobs, digest: Digest, args: &Args, metrics: &Metrics) -> Result<Network, Error> {
     let bytes = blobs.get(&digest, MAX_BLOB).context(StoreSnafu)?;
+    let backend = args.backend.unwrap_or_else(Backend::best);
+    let processors = backend.processors().context(BackendSnafu)?;
     let compute = Compute::one_of(args.model_threads).with_batches_of(args.max_batch);
-    let network = CloudNetwork::load_for(&bytes, compute).context(WeightsSnafu { digest })?;
+    let load = |processor| CloudNetwork::load_on(&bytes, processor, compute).context(WeightsSnafu { digest });
+    let networks = processors.iter().map(load).collect::<Result<Vec<_>, _>>()?;
+    info!(%backend, devices = networks.len(), "the network is loaded");
     let settings = queue::Settings {
         max_batch: args.max_batch,
         max_delay: args.max_delay.get(),
         room: args.max_queue,
-        workers: args.model_threads,
+        workers: args.model_threads.max(1) * networks.len(),
     };
     Ok(Network {
         version: digest.to_string(),
-        input: network.input().clone(),
-        classes: network.classes(),
-        batcher: batch::Batcher::start(network, settings, metrics).context(ThreadsSnafu)?,
+        // There is at least one processor.
+        input: networks[0].input().clone(),
+        classes: networks[0].classes(),
+        batcher: batch::Batcher::start(networks, settings, metrics).context(ThreadsSnafu)?,
     })
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use meanet_data::Shift;
 use meanet_method::{Costs, EnergyProfile};
-use meanet_net::train::Backend;
+use meanet_net::Backend;
 use tracing::info;
 
 use crate::eval::subject::NetworkFile;

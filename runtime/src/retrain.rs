@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use meanet_crds::report::JobReport;
 use meanet_crds::revision::{Evaluation, MEANetRevisionSpec, Weights};
 use meanet_data::{Images, Shuffle, Source, Training};
-use meanet_net::train::{Backend, ExtensionRecipe, InService, Material, Optimisation, retrain};
-use meanet_net::{EdgeBlobs, read_card};
+use meanet_net::train::{ExtensionRecipe, InService, Material, Optimisation, retrain};
+use meanet_net::{Backend, EdgeBlobs, read_card};
 use meanet_store::{Blobs, Sample, datasets, read_samples};
 use tracing::info;
 

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use meanet_data::{Augmentation, Source, Training, split};
-use meanet_net::train::{Backend, Classifier, Distillation, Processor, Teacher};
-use meanet_net::{Block, InputSpec};
+use meanet_net::train::{Classifier, Distillation, Teacher};
+use meanet_net::{Backend, Block, InputSpec, Processor};
 use tracing::{info, warn};
 
 mod calibrate;

@@ -1,18 +1,20 @@
 use burn::tensor::Device;
 use snafu::ResultExt;
 
+use crate::answerer::Answerer;
+use crate::backend::Processor;
 use crate::batch::ImageBatch;
 use crate::card::{Block, Card};
 use crate::edge::{Cost, ImageSnafu, InferError, open};
 use crate::input::InputSpec;
-use crate::lower::{CloudGraph, Compute, Whole};
+use crate::lower::{CloudGraph, Compute};
 use crate::network::Network;
 use crate::weights::{WeightsError, apply};
 
 /// The cloud's classifier, ready to answer.
 pub struct CloudNetwork {
     card: Card,
-    network: Whole,
+    network: Answerer,
 }
 
 impl CloudGraph {
@@ -32,15 +34,16 @@ fn read(blob: &[u8]) -> Result<(Card, Network), WeightsError> {
 }
 
 impl CloudNetwork {
-    /// [`Self::load_for`] all processors.
+    /// [`Self::load_on`] the engine, with all of the CPU.
     pub fn load(blob: &[u8]) -> Result<Self, WeightsError> {
-        Self::load_for(blob, Compute::default())
+        Self::load_on(blob, &Processor::Engine, Compute::default())
     }
 
-    /// Checks the blob, plans its network for `compute`, and compares the plan with the burn module on a few images.
-    pub fn load_for(blob: &[u8], compute: Compute) -> Result<Self, WeightsError> {
+    /// Checks the blob, brings its network to `processor`, where `compute` is the engine's, and compares what it answers there to a few
+    /// images with the burn module on the CPU.
+    pub fn load_on(blob: &[u8], processor: &Processor, compute: Compute) -> Result<Self, WeightsError> {
         let (card, network) = read(blob)?;
-        let network = Whole::new("cloud's network", &card.input, network, compute)?;
+        let network = Answerer::new("cloud's network", &card.input, network, processor, compute)?;
         Ok(Self { card, network })
     }
 
@@ -71,6 +74,6 @@ impl CloudNetwork {
     /// Before softmax, `[n][classes]`.
     pub fn logits(&self, images: &ImageBatch) -> Result<Vec<Vec<f32>>, InferError> {
         images.fits(&self.card.input).context(ImageSnafu)?;
-        Ok(self.network.logits(images.images())?)
+        self.network.logits(images.images())
     }
 }

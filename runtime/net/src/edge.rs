@@ -9,7 +9,7 @@ use snafu::{ResultExt, Snafu};
 use crate::batch::{ImageBatch, ImageError};
 use crate::card::Card;
 use crate::input::InputSpec;
-use crate::lower::{Compute, EdgeGraph, LOGITS, PlanError, Probes, Runner};
+use crate::lower::{Compute, EdgeGraph, LOGITS, LowerError, PlanError, Probes, Runner};
 use crate::precision::Precision;
 use crate::weights::WeightsError;
 use modules::Modules;
@@ -44,6 +44,12 @@ pub enum InferError {
         row: usize,
         /// Rows of the pass.
         rows: usize,
+    },
+    /// The tensor library gave no answers.
+    #[snafu(transparent)]
+    Device {
+        /// Why.
+        source: LowerError,
     },
     /// The engine did not run the network.
     #[snafu(display("failed to run the network: {source}"))]

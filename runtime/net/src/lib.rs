@@ -1,6 +1,8 @@
 //! The networks of MEANet, their training and their evaluation; the only crate that knows the tensor library.
 
+mod answerer;
 mod backbone;
+mod backend;
 mod batch;
 mod blocks;
 mod calibrate;
@@ -24,6 +26,7 @@ pub mod train;
 mod weights;
 
 pub use backbone::{Backbone, UnknownBackboneError};
+pub use backend::{Backend, BackendError, Processor};
 pub use batch::{ImageBatch, ImageError};
 pub use burn::tensor::Device;
 pub use calibrate::{CALIBRATION_IMAGES, Calibrated, CalibratedBlobs, calibrate};
@@ -34,7 +37,8 @@ pub use edge::{Cost, EdgeBlobs, EdgeCost, EdgeNetwork, InferError, MainPass};
 pub use input::InputSpec;
 pub use layout::{Blueprint, Fusion};
 pub use lower::{
-    CloudGraph, Compute, EdgeGraph, FEATURES, LOGITS, LowerError, PlanError, TOLERANCE, TOLERANCE_INT8,
+    CloudGraph, Compute, EdgeGraph, FEATURES, LOGITS, LowerError, PlanError, TOLERANCE, TOLERANCE_DEVICE,
+    TOLERANCE_INT8,
 };
 pub use manifest::{BlobDigests, Manifest, ManifestEvaluation, ModelBlobs, ModelError};
 pub use norms::Norms;

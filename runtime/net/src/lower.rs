@@ -18,8 +18,8 @@ use snafu::{Snafu, ensure};
 use crate::input::InputSpec;
 use crate::layout::Activation;
 
-pub(crate) use check::{Expectation, Probes};
-pub use check::{TOLERANCE, TOLERANCE_INT8};
+pub(crate) use check::{Expectation, Probes, difference};
+pub use check::{TOLERANCE, TOLERANCE_DEVICE, TOLERANCE_INT8};
 pub use graphs::{CloudGraph, EdgeGraph, FEATURES, LOGITS};
 pub use runner::Compute;
 pub(crate) use runner::Runner;
@@ -94,6 +94,18 @@ pub enum PlanError {
     ))]
     Differs {
         /// The block.
+        block: &'static str,
+        /// Largest difference, by the largest answer.
+        difference: f32,
+        /// What is borne.
+        tolerance: f32,
+    },
+    /// A device computes something else than the CPU.
+    #[snafu(display(
+        "failed to use the backend's device: there the {block} is off by {difference:.1e} of its largest answer, and {tolerance:.0e} is borne; use --backend engine"
+    ))]
+    DeviceDiffers {
+        /// The network.
         block: &'static str,
         /// Largest difference, by the largest answer.
         difference: f32,

@@ -2,7 +2,6 @@
 
 mod adapt;
 mod average;
-mod backend;
 mod blend;
 mod cache;
 mod checkpoint;
@@ -27,7 +26,6 @@ mod teacher;
 mod watch;
 
 pub use adapt::{HeadRecipe, classifier_of, reestimate_norms, retrain_head};
-pub use backend::{Backend, BackendError, Processor};
 pub use blend::Taken;
 pub use classifier::{Classifier, Lessons, train_classifier};
 pub use extension::{Examples, ExtensionRecipe, TrainedExtension, train_extension};

@@ -6,8 +6,8 @@ use std::fs;
 
 use meanet_data::Training;
 use meanet_data::procedural;
-use meanet_net::train::{Backend, Lessons, Recipe, Run, Stage, reestimate_norms, train_classifier};
-use meanet_net::{Block, InputSpec};
+use meanet_net::train::{Lessons, Recipe, Run, Stage, reestimate_norms, train_classifier};
+use meanet_net::{Backend, Block, InputSpec};
 
 /// A line of this process's status in MiB, `VmRSS` or `VmHWM`.
 fn mebibytes(name: &str) -> usize {

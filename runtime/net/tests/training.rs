@@ -6,10 +6,10 @@ use std::path::Path;
 
 use meanet_data::{Augmentation, Training, procedural};
 use meanet_net::train::{
-    Backend, Classifier, Distillation, EpochLine, Examples, ExtensionRecipe, Lessons, METRICS, Optimisation,
-    Processor, Recipe, Run, Stage, Teacher, TrainError, train_classifier, train_extension,
+    Classifier, Distillation, EpochLine, Examples, ExtensionRecipe, Lessons, METRICS, Optimisation, Recipe,
+    Run, Stage, Teacher, TrainError, train_classifier, train_extension,
 };
-use meanet_net::{Block, InputSpec, digest};
+use meanet_net::{Backend, Block, InputSpec, Processor, digest};
 
 const CLASSES: usize = 4;
 

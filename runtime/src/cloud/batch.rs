@@ -32,7 +32,8 @@ pub(super) struct Batcher {
 struct Shared {
     state: Mutex<State>,
     wake: Condvar,
-    network: CloudNetwork,
+    /// The network on each device; at least one.
+    networks: Vec<CloudNetwork>,
     max_batch: usize,
     metrics: Metrics,
 }
@@ -43,14 +44,19 @@ struct State {
 }
 
 impl Batcher {
-    pub(super) fn start(network: CloudNetwork, settings: Settings, metrics: &Metrics) -> io::Result<Self> {
+    /// Starts the workers that `settings` says, which take turns with `networks`: the same one on each device.
+    pub(super) fn start(
+        networks: Vec<CloudNetwork>,
+        settings: Settings,
+        metrics: &Metrics,
+    ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
                 queue: Queue::new(settings),
                 ended: false,
             }),
             wake: Condvar::new(),
-            network,
+            networks,
             max_batch: settings.max_batch.max(1),
             metrics: metrics.clone(),
         });
@@ -144,9 +150,10 @@ impl Shared {
     }
 
     fn work(&self, worker: usize) {
+        let network = &self.networks[worker % self.networks.len()];
         while let Some(batch) = self.next(worker) {
             // A crash costs these requests their answer, not the cloud a thread.
-            if catch_unwind(AssertUnwindSafe(|| self.answer(batch))).is_err() {
+            if catch_unwind(AssertUnwindSafe(|| self.answer(network, batch))).is_err() {
                 error!("a computation crashed: its requests get an error");
             }
             self.lock().queue.done(worker, Instant::now());
@@ -181,8 +188,8 @@ impl Shared {
         }
     }
 
-    fn answer(&self, batch: Vec<(usize, Ticket)>) {
-        let input = self.network.input();
+    fn answer(&self, network: &CloudNetwork, batch: Vec<(usize, Ticket)>) {
+        let input = network.input();
         let (counts, tickets): (Vec<usize>, Vec<Ticket>) = batch.into_iter().unzip();
         let pixels: Vec<u8> = tickets
             .iter()
@@ -195,7 +202,7 @@ impl Shared {
             self.metrics.batch.observe((chunk.len() / input.values()) as f64);
             let logits = ImageBatch::from_bytes(input.height, input.width, chunk.to_vec())
                 .map_err(|e| e.to_string())
-                .and_then(|images| self.network.logits(&images).map_err(|e| e.to_string()));
+                .and_then(|images| network.logits(&images).map_err(|e| e.to_string()));
             match logits {
                 Ok(logits) => all.extend(logits),
                 Err(error) => {

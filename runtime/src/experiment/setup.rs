@@ -3,8 +3,7 @@
 use std::error::Error;
 
 use meanet_data::{Images, Source, Test, Training};
-use meanet_net::train::Backend;
-use meanet_net::{Precision, digest};
+use meanet_net::{Backend, Precision, digest};
 use serde::Serialize;
 
 use super::Args;

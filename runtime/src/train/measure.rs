@@ -9,10 +9,10 @@ use std::process::{Command, Stdio};
 use clap::ValueEnum;
 use meanet_data::{Training, procedural};
 use meanet_net::train::{
-    Backend, EpochLine, Examples, ExtensionRecipe, Lessons, METRICS, Optimisation, Recipe, Run, Stage,
-    classifier_of, train_classifier, train_extension,
+    EpochLine, Examples, ExtensionRecipe, Lessons, METRICS, Optimisation, Recipe, Run, Stage, classifier_of,
+    train_classifier, train_extension,
 };
-use meanet_net::{Backbone, Block, InputSpec, Precision, read_card};
+use meanet_net::{Backbone, Backend, Block, InputSpec, Precision, read_card};
 use serde::{Deserialize, Serialize};
 
 use crate::eval::subject::Subject;

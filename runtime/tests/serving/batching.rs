@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
+use meanet_net::Backend;
 use meanet_runtime::client::client;
 use meanet_runtime::protocol::{EDGE_HEADER, TIMEOUT_HEADER};
 use reqwest::{Client, Response};
+use serde_json::Value;
 use tokio::net::TcpListener;
 
 use crate::support::{CloudServer, Model, image, infer_json, large};
@@ -34,6 +36,40 @@ async fn ask(client: &Client, cloud: &CloudServer, edge: &str, seed: u32) -> Res
         .send()
         .await
         .unwrap()
+}
+
+/// Where a GPU would compute, burn does; here it is burn on the CPU, by two threads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_backend_answers_the_same() {
+    let model = Model::new();
+    let client = client(None, |builder| builder).unwrap();
+    let mut answers = Vec::new();
+    for backend in [Backend::Engine, Backend::Flex] {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let cloud = CloudServer::start_with(&model, listener, |args| {
+            args.backend = Some(backend);
+            args.model_threads = 2;
+        });
+        let asked = join_all((0..6).map(|seed| ask(&client, &cloud, "edge", seed))).await;
+        let read = asked
+            .into_iter()
+            .map(|response| response.error_for_status().unwrap().json::<Value>());
+        answers.push(join_all(read).await);
+    }
+    let [engine, flex] = &answers[..] else {
+        unreachable!()
+    };
+    for (one, other) in engine.iter().zip(flex) {
+        let logits = |answer: &Value| {
+            serde_json::from_value::<Vec<f64>>(answer["outputs"][0]["data"].clone()).unwrap()
+        };
+        let (one, other) = (logits(one.as_ref().unwrap()), logits(other.as_ref().unwrap()));
+        assert!(!one.is_empty() && one.len() == other.len());
+        assert!(
+            one.iter().zip(&other).all(|(a, b)| (a - b).abs() < 1e-3),
+            "{one:?} for {other:?}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -260,9 +260,9 @@ fn note(norm: &BatchNorm, mean: Tensor<1>, variance: Tensor<1>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::Backend;
     use crate::blocks::activate;
     use crate::layout::Conv;
-    use crate::train::Backend;
     use crate::weights::tensors_of;
 
     fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {

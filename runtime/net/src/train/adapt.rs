@@ -11,12 +11,12 @@ use meanet_data::{Images, Shuffle, Training, plain};
 use serde::{Deserialize, Serialize};
 use snafu::{OptionExt, ResultExt};
 
+use crate::backend::Processor;
 use crate::card::{Block, Card};
 use crate::edge::{open, open_classifier};
 use crate::input::InputSpec;
 use crate::lower::values;
 use crate::norms::Norms;
-use crate::train::backend::Processor;
 use crate::train::descent::{Batch, count};
 use crate::train::frozen::{classifier, frozen, name};
 use crate::train::optimizer::sgd;

@@ -8,11 +8,11 @@ use meanet_data::{Images, Training, plain};
 use snafu::{ResultExt, ensure};
 use tracing::info;
 
+use crate::backend::Processor;
 use crate::card::{Block, Card};
 use crate::lower::{Compute, Whole};
 use crate::network::Network;
 use crate::pytorch::StateDict;
-use crate::train::backend::Processor;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::metrics::METRICS;
 use crate::train::recipe::Recipe;

@@ -9,8 +9,8 @@ use ::burn::tensor::{Device, Tensor};
 use snafu::ResultExt;
 use tracing::{info, warn};
 
+use crate::backend::Processor;
 use crate::input::InputSpec;
-use crate::train::backend::Processor;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::optimisation::Optimisation;
 use crate::train::run::{TrainError, WeightsSnafu};

@@ -5,12 +5,12 @@ use meanet_data::Images;
 use meanet_method::grows;
 use snafu::ResultExt;
 
+use crate::backend::Processor;
 use crate::domain::Domain;
 use crate::edge::open_classifier;
 use crate::evaluate::top;
 use crate::norms::Norms;
 use crate::train::adapt::reestimate_norms;
-use crate::train::backend::Processor;
 use crate::train::frozen::{classifier, frozen};
 use crate::train::run::{TrainError, WeightsSnafu};
 use crate::weights::read_card;

@@ -7,12 +7,12 @@ use meanet_data::{Images, Training};
 use snafu::{ResultExt, ensure};
 use tracing::info;
 
+use crate::backend::Processor;
 use crate::card::{Block, Card};
 use crate::domain::Domain;
 use crate::edge::open;
 use crate::input::InputSpec;
 use crate::layout::Fusion;
-use crate::train::backend::Processor;
 use crate::train::cache::Cache;
 use crate::train::frozen::{classifier, frozen};
 use crate::train::metrics::METRICS;

@@ -6,8 +6,8 @@ use meanet_data::{Images, Training};
 use meanet_method::{best, information, softmax};
 use tracing::info;
 
+use crate::backend::Processor;
 use crate::domain::Domain;
-use crate::train::backend::Processor;
 use crate::train::domain::{candidates, choose, logits};
 use crate::train::retrain::Material;
 use crate::train::run::TrainError;

@@ -5,12 +5,12 @@ use meanet_method::{Difference, Routing};
 use snafu::{ResultExt, ensure};
 use tracing::info;
 
+use crate::backend::Processor;
 use crate::domain::Domain;
 use crate::edge::{EdgeBlobs, EdgeNetwork};
 use crate::evaluate::Report;
 use crate::lower::Compute;
 use crate::precision::Precision;
-use crate::train::backend::Processor;
 use crate::train::domain::follow;
 use crate::train::extension::{Examples, ExtensionRecipe, TrainedExtension, train_extension};
 use crate::train::run::{DataSnafu, TrainError, WeightsSnafu};

@@ -7,31 +7,23 @@ use meanet_data::scaled;
 use meanet_engine::Images;
 use snafu::{OptionExt, ResultExt, ensure};
 
+use crate::answerer::Answerer;
+use crate::backend::Processor;
 use crate::card::Block;
 use crate::edge::open_classifier;
 use crate::input::InputSpec;
-use crate::lower::Whole;
-use crate::network::Network;
+use crate::lower::Compute;
 use crate::pytorch::StateDict;
-use crate::train::backend::Processor;
-use crate::train::descent::{Batch, Pupil};
-use crate::train::frozen::{classifier, frozen};
+use crate::train::frozen::{classifier, name};
 use crate::train::run::{DataSnafu, TrainError, WeightsSnafu};
-use crate::weights::{digest, read_card};
+use crate::weights::{WeightsError, digest, read_card};
 
 /// A whole classifier, ready to answer.
 pub struct Teacher {
-    mind: Mind,
+    network: Answerer,
     input: InputSpec,
     digest: String,
     classes: usize,
-}
-
-enum Mind {
-    /// The engine.
-    Plan(Whole),
-    /// On a GPU.
-    Device(Box<Network>, Device),
 }
 
 impl fmt::Debug for Teacher {
@@ -61,14 +53,11 @@ impl Teacher {
                 )
             }
         );
-        let gpu = processor.gpu();
-        let network = classifier(&card, tensors, gpu.as_ref().unwrap_or(&Device::flex()))?;
-        let mind = match gpu {
-            Some(device) => Mind::Device(Box::new(network), device),
-            None => Mind::Plan(frozen(&card, network)?),
-        };
+        let network = classifier(&card, tensors, &Device::flex())?;
+        let processor = processor.gpu().map_or(Processor::Engine, Processor::Burn);
+        let network = Answerer::new(name(&card), &card.input, network, &processor, Compute::default());
         Ok(Self {
-            mind,
+            network: network.map_err(WeightsError::from).context(WeightsSnafu)?,
             input: card.input,
             digest: digest(bytes),
             classes,
@@ -89,21 +78,10 @@ impl Teacher {
 
     /// Logits, `[n][classes]`, of values in 0..255, `[n, 3, height, width]`.
     pub(super) fn logits(&self, values: &[f32]) -> Result<Vec<Vec<f32>>, TrainError> {
-        match &self.mind {
-            Mind::Plan(network) => {
-                let logits = network.logits(Images::Floats(values));
-                logits.map_err(|e| TrainError::Data {
-                    reason: e.to_string(),
-                })
-            }
-            Mind::Device(network, device) => {
-                let size = [self.input.height, self.input.width];
-                let batch = Batch::of_images(values.to_vec(), size);
-                let logits = network.answer(batch, &self.input, device).into_data();
-                let logits: Vec<f32> = logits.iter::<f32>().collect();
-                Ok(logits.chunks_exact(self.classes).map(<[f32]>::to_vec).collect())
-            }
-        }
+        let logits = self.network.logits(Images::Floats(values));
+        logits.map_err(|e| TrainError::Data {
+            reason: e.to_string(),
+        })
     }
 }
 

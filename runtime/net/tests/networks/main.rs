@@ -8,12 +8,13 @@ use meanet_data::{Images, Training, procedural};
 use meanet_method::{ExtensionRule, HardClasses};
 use meanet_net::evaluate::by_entropy;
 use meanet_net::train::{
-    Backend, Classifier, Examples, ExtensionRecipe, InService, Lessons, Material, Optimisation, Recipe, Run,
-    Stage, TrainedExtension, classifier_of, reestimate_norms, retrain, train_classifier, train_extension,
+    Classifier, Examples, ExtensionRecipe, InService, Lessons, Material, Optimisation, Recipe, Run, Stage,
+    TrainedExtension, classifier_of, reestimate_norms, retrain, train_classifier, train_extension,
 };
 use meanet_net::{
-    Block, Calibrated, CloudNetwork, Compute, Domain, EdgeBlobs, EdgeNetwork, ImageBatch, InputSpec,
-    Manifest, ModelBlobs, Precision, StateDict, Temperatures, Variant, calibrate, digest, read_card,
+    Backend, Block, Calibrated, CloudNetwork, Compute, Domain, EdgeBlobs, EdgeNetwork, ImageBatch, InputSpec,
+    Manifest, ModelBlobs, Precision, Processor, StateDict, TOLERANCE_DEVICE, Temperatures, Variant,
+    calibrate, digest, read_card,
 };
 
 mod packed;
@@ -313,7 +314,39 @@ fn a_network_may_take_one_image_at_a_time() {
         threads: NonZeroUsize::MIN,
         max_batch: NonZeroUsize::MIN,
     };
-    let cloud = CloudNetwork::load_for(blobs.cloud.as_deref().unwrap(), compute).unwrap();
+    let cloud = CloudNetwork::load_on(blobs.cloud.as_deref().unwrap(), &Processor::Engine, compute).unwrap();
     let images = ImageBatch::from_bytes(32, 32, procedural(2, 2, 1).pixels).unwrap();
     assert_eq!(cloud.logits(&images).unwrap().len(), 2);
+}
+
+/// Whatever this build and machine have: no less than the engine and burn's own CPU backend.
+#[test]
+fn the_cloud_answers_alike_on_every_backend() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/cifar100");
+    let (_, _, blobs) = Manifest::open(&folder).unwrap();
+    let blob = blobs.cloud.as_deref().unwrap();
+    let images = ImageBatch::from_bytes(32, 32, procedural(5, 5, 1).pixels).unwrap();
+    let engine = CloudNetwork::load(blob).unwrap();
+    let expected = engine.logits(&images).unwrap();
+    let largest = expected.iter().flatten().fold(0.0_f32, |m, v| m.max(v.abs()));
+    let backends = [Backend::Flex, Backend::Torch, Backend::Cuda];
+    let found: Vec<Processor> = backends
+        .iter()
+        .filter_map(|b| b.processors().ok())
+        .flatten()
+        .collect();
+    assert!(!found.is_empty());
+    for processor in found {
+        let network = CloudNetwork::load_on(blob, &processor, Compute::default()).unwrap();
+        assert_eq!(network.cost(), engine.cost());
+        let logits = network.logits(&images).unwrap();
+        assert_eq!((logits.len(), logits[0].len()), (5, 100));
+        for (one, other) in logits.iter().flatten().zip(expected.iter().flatten()) {
+            assert!(
+                (one - other).abs() < TOLERANCE_DEVICE * largest,
+                "{processor:?}: {one} for {other}"
+            );
+        }
+    }
+    assert!(Backend::best().processors().is_ok());
 }

@@ -34,6 +34,7 @@ impl CloudServer {
             weights: Some(model.cloud_digest()),
             max_batch: 8,
             max_delay: "2ms".parse().unwrap(),
+            backend: None,
             model_threads: 1,
             max_queue: 512,
         };

@@ -8,10 +8,10 @@ use snafu::ResultExt;
 use tracing::info;
 
 use super::Lessons;
+use crate::backend::Processor;
 use crate::evaluate::top;
 use crate::grow::widen;
 use crate::network::Network;
-use crate::train::backend::Processor;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::descent::{Batch, Beginning, Descent, Form};
 use crate::train::initial::seeded;

@@ -1,10 +1,10 @@
 use ::burn::tensor::TensorData;
 
 use super::*;
+use crate::backend::Backend;
 use crate::extend::Specialist;
 use crate::layout::{Blueprint, Fusion};
 use crate::network::Network;
-use crate::train::backend::Backend;
 use crate::train::initial::seeded;
 use crate::train::loss::cross_entropy;
 

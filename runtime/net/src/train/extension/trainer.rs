@@ -7,13 +7,13 @@ use meanet_data::Shuffle;
 use snafu::ResultExt;
 
 use super::{Curriculum, Examples, ExtensionRecipe, Version};
+use crate::backend::Processor;
 use crate::card::{Block, Card};
 use crate::domain::Domain;
 use crate::edge::open;
 use crate::evaluate::top;
 use crate::extend::Specialist;
 use crate::norms::Norms;
-use crate::train::backend::Processor;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::descent::{Beginning, Descent};
 use crate::train::initial::seeded;

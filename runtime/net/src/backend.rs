@@ -2,9 +2,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use burn::tensor::Device;
-use snafu::Snafu;
+use snafu::{Snafu, ensure};
 
-/// What computes a training.
+/// What computes a training, or the cloud's network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Backend {
     /// The project's own engine, on the CPU; always there. What it cannot train goes to `Flex`.
@@ -12,9 +12,9 @@ pub enum Backend {
     Engine,
     /// Pure Rust, on the CPU; always there.
     Flex,
-    /// `LibTorch`, on the first NVIDIA GPU where it finds one, else on the CPU; there with the cargo feature `torch`.
+    /// `LibTorch`, on NVIDIA GPUs where it finds some, else on the CPU; there with the cargo feature `torch`.
     Torch,
-    /// The first NVIDIA GPU, through burn's CUDA backend; there with the cargo feature `cuda`.
+    /// NVIDIA GPUs, through burn's CUDA backend; there with the cargo feature `cuda`.
     Cuda,
 }
 
@@ -38,9 +38,11 @@ pub enum BackendError {
     },
     /// Built in, but the machine lacks what it needs.
     #[snafu(display(
-        "failed to use the backend cuda: {reason}; use --backend engine, or see docs/guides/training.md"
+        "failed to use the backend {name}: {reason}; use --backend engine, or see docs/guides/training.md"
     ))]
     Unusable {
+        /// The name.
+        name: &'static str,
         /// What is missing.
         reason: String,
     },
@@ -66,13 +68,13 @@ impl Processor {
     }
 
     /// The GPU that computes, if one does: what does not learn is then faster there as well, and else by the engine.
-    pub(super) fn gpu(&self) -> Option<Device> {
+    pub(crate) fn gpu(&self) -> Option<Device> {
         let device = self.device();
         (!on_cpu(&device)).then_some(device)
     }
 
     /// Where a module lies that is trained: with gradients, but for the engine, which has its own.
-    pub(super) fn training_device(&self) -> Device {
+    pub(crate) fn training_device(&self) -> Device {
         match self {
             Self::Engine => Device::flex(),
             Self::Burn(device) => device.clone().autodiff(),
@@ -81,25 +83,53 @@ impl Processor {
 }
 
 impl Backend {
-    /// What computes, where it is there.
-    pub fn processor(self) -> Result<Processor, BackendError> {
-        match self {
-            Self::Engine => Ok(Processor::Engine),
-            other => Ok(Processor::Burn(other.device()?)),
-        }
+    /// The quickest for whole networks that this build has and this machine can use: one with a GPU, else the engine.
+    #[must_use]
+    pub fn best() -> Self {
+        let has_gpu = |backend: &Self| {
+            let found = backend.processors();
+            found.is_ok_and(|found| found.iter().any(|processor| processor.gpu().is_some()))
+        };
+        let known = [Self::Torch, Self::Cuda];
+        known.into_iter().find(has_gpu).unwrap_or_default()
     }
 
-    fn device(self) -> Result<Device, BackendError> {
-        match self {
-            Self::Engine | Self::Flex => Ok(Device::flex()),
+    /// What computes where one device is enough: the first.
+    pub fn processor(self) -> Result<Processor, BackendError> {
+        Ok(self.processors()?.swap_remove(0))
+    }
+
+    /// All that computes: each GPU that the process may see, or the CPU; at least one.
+    pub fn processors(self) -> Result<Vec<Processor>, BackendError> {
+        let devices = match self {
+            Self::Engine => return Ok(vec![Processor::Engine]),
+            Self::Flex => vec![Device::flex()],
             #[cfg(feature = "torch")]
-            Self::Torch => Ok(torch()),
+            Self::Torch => torch(),
             #[cfg(not(feature = "torch"))]
-            Self::Torch => AbsentSnafu { name: "torch" }.fail(),
+            Self::Torch => return AbsentSnafu { name: self.name() }.fail(),
             #[cfg(feature = "cuda")]
-            Self::Cuda => cuda(),
+            Self::Cuda => cuda()?,
             #[cfg(not(feature = "cuda"))]
-            Self::Cuda => AbsentSnafu { name: "cuda" }.fail(),
+            Self::Cuda => return AbsentSnafu { name: self.name() }.fail(),
+        };
+        ensure!(
+            !devices.is_empty(),
+            UnusableSnafu {
+                name: self.name(),
+                reason: "it finds no device",
+            }
+        );
+        Ok(devices.into_iter().map(Processor::Burn).collect())
+    }
+
+    /// As the command line takes it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Engine => "engine",
+            Self::Flex => "flex",
+            Self::Torch => "torch",
+            Self::Cuda => "cuda",
         }
     }
 }
@@ -118,25 +148,28 @@ fn on_cpu(device: &Device) -> bool {
 /// Where `LibTorch` computes.
 #[cfg(feature = "torch")]
 #[expect(deprecated, reason = "gone from burn 0.23, which is why burn is pinned")]
-fn torch() -> Device {
+fn torch() -> Vec<Device> {
     if tch::Cuda::is_available() {
-        Device::libtorch_cuda(0)
+        let count = usize::try_from(tch::Cuda::device_count()).unwrap_or_default();
+        (0..count).map(Device::libtorch_cuda).collect()
     } else {
-        Device::libtorch()
+        vec![Device::libtorch()]
     }
 }
 
-/// The first GPU, after it has added two numbers: burn panics where driver or toolkit are missing, and says why.
+/// The GPUs, after the first has added two numbers: burn panics where driver or toolkit are missing, and says why.
 #[cfg(feature = "cuda")]
-fn cuda() -> Result<Device, BackendError> {
+fn cuda() -> Result<Vec<Device>, BackendError> {
+    let name = Backend::Cuda.name();
     let tried = std::panic::catch_unwind(|| {
-        let device = Device::cuda(0);
-        let two = burn::tensor::Tensor::<1>::ones([1], &device) + 1.0;
-        (two.into_scalar::<f32>(), device)
+        let two = burn::tensor::Tensor::<1>::ones([1], &Device::cuda(0)) + 1.0;
+        let devices = Device::enumerate(burn::tensor::DeviceType::Cuda);
+        (two.into_scalar::<f32>(), devices.into_iter().collect())
     });
     match tried {
-        Ok((2.0, device)) => Ok(device),
+        Ok((2.0, devices)) => Ok(devices),
         Ok((other, _)) => UnusableSnafu {
+            name,
             reason: format!("the GPU takes 1 + 1 for {other}"),
         }
         .fail(),
@@ -147,20 +180,14 @@ fn cuda() -> Result<Device, BackendError> {
                 "no NVIDIA driver with CUDA toolkit 12 or later was found: {}",
                 said.unwrap_or("it gave no reason").replace('\n', " ")
             );
-            UnusableSnafu { reason }.fail()
+            UnusableSnafu { name, reason }.fail()
         }
     }
 }
 
-/// As the command line takes it.
 impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Engine => "engine",
-            Self::Flex => "flex",
-            Self::Torch => "torch",
-            Self::Cuda => "cuda",
-        })
+        f.write_str(self.name())
     }
 }
 
