@@ -88,7 +88,7 @@ pub struct Weights {
     /// Extension block, which retraining makes anew.
     #[schemars(regex(pattern = "^sha256:[0-9a-f]{64}$"))]
     pub extension: String,
-    /// The cloud's network; absent where an external endpoint stands in for it.
+    /// The cloud's network, which retraining may move to another domain; absent where an external endpoint stands in for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = "^sha256:[0-9a-f]{64}$"))]
     pub cloud: Option<String>,

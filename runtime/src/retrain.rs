@@ -104,8 +104,12 @@ fn train(args: &Args) -> Result<JobReport, Box<dyn Error>> {
         .map(|&class| u32::try_from(class))
         .collect::<Result<Vec<_>, _>>()?;
     let processor = args.backend.processor()?;
-    if let Some(cloud) = &spec.weights.cloud {
-        material.relabel(&get(cloud)?, args.seed, &processor)?;
+    let mut cloud = spec.weights.cloud.clone();
+    if let Some(digest) = &mut cloud {
+        let blob = get(digest)?;
+        if let Some(domain) = material.relabel(&blob, args.seed, &processor)? {
+            *digest = store.put_bytes(&domain.onto(&blob)?)?.to_string();
+        }
     }
     let service = InService {
         blobs,
@@ -118,7 +122,7 @@ fn train(args: &Args) -> Result<JobReport, Box<dyn Error>> {
         main: spec.weights.main.clone(),
         adaptive: store.put_bytes(&trained.candidate.adaptive)?.to_string(),
         extension: store.put_bytes(&trained.candidate.extension)?.to_string(),
-        cloud: spec.weights.cloud.clone(),
+        cloud,
     };
     let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
     Ok(JobReport::Succeeded {

@@ -6,7 +6,7 @@
 use snafu::ensure;
 
 use crate::card::{Block, Card};
-use crate::edge::open;
+use crate::edge::{open, open_classifier};
 use crate::input::InputSpec;
 use crate::norms::Norms;
 use crate::weights::{BaseSnafu, Tensors, WeightsError, encode};
@@ -48,9 +48,9 @@ impl Domain {
         }
     }
 
-    /// The blob of a main block moved here; ranges for 8 bits are left behind, as they were taken elsewhere.
-    pub fn onto(&self, main: &[u8]) -> Result<Vec<u8>, WeightsError> {
-        let (mut card, mut tensors) = open(main, Block::Main)?;
+    /// The blob of a main block, or of a cloud's network, moved here; ranges for 8 bits are left behind, as they were taken elsewhere.
+    pub fn onto(&self, classifier: &[u8]) -> Result<Vec<u8>, WeightsError> {
+        let (mut card, mut tensors) = open_classifier(classifier)?;
         self.set(&mut card, &mut tensors)?;
         card.ranges.clear();
         encode(&card, &tensors)

@@ -307,8 +307,11 @@ fn job(name: &str, component: Component, now: Timestamp) -> JobSeen {
     }
 }
 
+fn digest(digit: char) -> String {
+    format!("sha256:{}", digit.to_string().repeat(64))
+}
+
 fn success(digit: char, gain: Option<f64>) -> Outcome {
-    let digest = |digit: char| format!("sha256:{}", digit.to_string().repeat(64));
     Outcome::Reported {
         report: JobReport::Succeeded {
             weights: Weights {

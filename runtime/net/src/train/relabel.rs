@@ -1,6 +1,6 @@
 //! What the cloud says of images once it knows their domain. A network is wrong about input unlike what it was trained on, which is what a
 //! retraining is for; who learns from its labels then learns its mistakes. Its colours and batch norms can follow the input as an
-//! edge's do, without any label, and it labels the images anew.
+//! edge's do, without any label, and it labels the images anew. In that domain it then serves as well.
 
 use meanet_data::{Images, Training};
 use meanet_method::{best, information, softmax};
@@ -28,11 +28,16 @@ impl Material {
     }
 
     /// Lets `cloud`, the network that labelled what was collected, label it anew in the domain of those images, where its answers tell them
-    /// apart better there than in the domain that it was trained in, beyond chance. Says whether it did.
-    pub fn relabel(&mut self, cloud: &[u8], seed: u64, processor: &Processor) -> Result<bool, TrainError> {
+    /// apart better there than in the domain that it is in, beyond chance. Gives the new one, where it did.
+    pub fn relabel(
+        &mut self,
+        cloud: &[u8],
+        seed: u64,
+        processor: &Processor,
+    ) -> Result<Option<Domain>, TrainError> {
         let images = &self.collected.0;
         if images.len() < FEWEST {
-            return Ok(false);
+            return Ok(None);
         }
         let [trained, others @ ..] = candidates(cloud, images, seed, processor)?;
         let told = |domain: &Domain| {
@@ -41,7 +46,7 @@ impl Material {
         };
         let (domain, said) = choose(trained.clone(), others, told)?;
         if domain == trained {
-            return Ok(false);
+            return Ok(None);
         }
         let before = images.labels.clone();
         self.take(&said);
@@ -53,7 +58,7 @@ impl Material {
             images = before.len(),
             "the cloud labelled anew what it collected"
         );
-        Ok(true)
+        Ok(Some(domain))
     }
 
     /// Takes labels of what was collected, and how sure they are, from probabilities.
@@ -77,6 +82,8 @@ mod tests {
     use meanet_data::procedural;
 
     use super::*;
+    use crate::batch::ImageBatch;
+    use crate::cloud::CloudNetwork;
     use crate::train::adapt::classifier_of;
     use crate::train::domain::tests::{dark, knowing};
 
@@ -106,9 +113,21 @@ mod tests {
         );
 
         let dark = dark(&images);
-        let (before, anew, after) = ask(&dark);
+        let (before, domain, after) = ask(&dark);
         let counts = [&before, &after].map(|material| right(&material.collected.0.labels, &dark));
-        assert!(anew && after.collected.0.pixels == dark.pixels);
+        assert_eq!(after.collected.0.pixels, dark.pixels);
+        let moved = CloudNetwork::load(&domain.unwrap().onto(&cloud).unwrap()).unwrap();
+        let batch = ImageBatch::from_bytes(dark.height, dark.width, dark.pixels.clone()).unwrap();
+        let said: Vec<u32> = moved
+            .logits(&batch)
+            .unwrap()
+            .iter()
+            .map(|row| best(row).0 as u32)
+            .collect();
+        assert_eq!(
+            said, after.collected.0.labels,
+            "what serves says what it labelled"
+        );
         assert!(
             counts[1] >= counts[0] + (known - counts[0]) / 3,
             "{counts:?} of the {known} that it knew"
@@ -116,6 +135,6 @@ mod tests {
         assert_eq!(after.confidences.len(), dark.len());
 
         let few = dark.select(&(0..FEWEST - 1).collect::<Vec<_>>());
-        assert!(!ask(&few).1, "too few to have statistics");
+        assert_eq!(ask(&few).1, None, "too few to have statistics");
     }
 }

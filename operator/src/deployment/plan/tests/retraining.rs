@@ -22,6 +22,30 @@ fn the_gate_decides() {
     }
 }
 
+/// The network of the cloud follows the input as the edges do, and goes back with them.
+#[test]
+fn the_cloud_serves_what_the_retraining_reports() {
+    let mut world = World::running(&["a"]);
+    let serves = |plan: &Plan| plan.in_cloud.as_ref().unwrap().spec.weights.cloud.clone();
+    let before = world.plan();
+    world.ask("one");
+    world.step();
+    let mut outcome = success('b', Some(0.1));
+    if let Outcome::Reported {
+        report: JobReport::Succeeded { weights, .. },
+    } = &mut outcome
+    {
+        weights.cloud = Some(digest('c'));
+    }
+    world.ends(Component::Train, outcome);
+    world.step();
+    assert_eq!(serves(&world.settle()), Some(digest('c')));
+    let old = before.in_cloud.as_ref().unwrap().name_any();
+    world.patch(&json!({"rollout": {"pinnedRevision": old}}));
+    assert_eq!(serves(&world.settle()), serves(&before));
+    assert_ne!(serves(&before), Some(digest('c')));
+}
+
 #[test]
 fn chance_is_no_gain() {
     for (gate, margin, phase) in [
