@@ -15,11 +15,14 @@ mod stats;
 mod twin;
 
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::PathBuf;
+use std::thread::available_parallelism;
 
 use snafu::{ResultExt, Snafu};
 use tokio::task::JoinSet;
 
+use crate::program::Threads;
 use crate::server::Listener;
 use crate::shutdown;
 
@@ -59,15 +62,27 @@ pub struct Args {
     /// Path of a Unix socket to serve on, too, for clients of the same node.
     #[arg(long, env = "MEANET_UNIX")]
     pub unix: Option<PathBuf>,
-    /// Images that wait or are computed at most; requests beyond it are refused. 64 for each compute thread by default.
+    /// Images that wait or are computed at most; requests beyond it are refused. 64 for each thread by default.
     #[arg(long, env = "MEANET_MAX_QUEUE")]
     pub max_queue: Option<usize>,
-    /// Threads that compute; as many as there are processors by default.
+    /// Threads, which serve and compute; as many as there are processors by default.
     #[arg(long, env = "MEANET_COMPUTE_THREADS")]
     pub compute_threads: Option<usize>,
     /// Keep each of them on one of the processors that this process may use: for processes that have these to themselves.
     #[arg(long, env = "MEANET_PIN_THREADS")]
     pub pin_threads: bool,
+}
+
+impl Args {
+    /// The threads that it wants.
+    #[must_use]
+    pub fn threads(&self) -> Threads {
+        let processors = || available_parallelism().map_or(1, NonZero::get);
+        Threads {
+            count: self.compute_threads.unwrap_or_else(processors).max(1),
+            pinned: self.pin_threads,
+        }
+    }
 }
 
 /// Why the edge tier ended.
@@ -110,12 +125,6 @@ pub enum Error {
         /// Why.
         #[snafu(source(from(kube::Error, Box::new)))]
         source: Box<kube::Error>,
-    },
-    /// A compute thread could not be started.
-    #[snafu(display("failed to start a compute thread"))]
-    Threads {
-        /// What the system says.
-        source: std::io::Error,
     },
     /// The cache folder cannot be used.
     #[snafu(display("failed to use the cache folder"))]

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use meanet_runtime::program::Threads;
 use meanet_runtime::{
     cloud, dataset, describe, edge, eval, experiment, export, import, infer, load, program, report, retrain,
     shutdown, train,
@@ -69,8 +70,9 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let threads = match cli.command {
         // Where it shares a machine with the server, the server lacks what it takes: one does not wake another.
-        Command::Load(_) => 1,
-        _ => program::SERVING,
+        Command::Load(_) => Threads::free(1),
+        Command::Edge(ref args) => args.threads(),
+        _ => Threads::FEW,
     };
     program::run(threads, async {
         match cli.command {

@@ -32,7 +32,7 @@ pub struct Edge {
     /// Resources of each edge runtime. Absent: requests of 100m CPU and 96Mi memory, a limit of 512Mi memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
-    /// Threads that compute. Absent: as many as the CPUs that the pod may use. Images beyond 64 a thread that wait are
+    /// Threads, which serve and compute. Absent: as many as the CPUs that the pod may use. Images beyond 64 a thread that wait are
     /// refused with status 429.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 256))]

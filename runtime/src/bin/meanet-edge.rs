@@ -21,7 +21,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let Command::Edge(args) = Cli::parse().command;
-    program::run(program::SERVING, async {
+    program::run(args.threads(), async {
         edge::run(args).await.map_err(Into::into)
     })
 }

@@ -1,27 +1,32 @@
-//! The threads that compute. Async code hands work over and waits; where as much waits as is taken, that is an answer.
+//! What computes: as many tasks as there are threads, on the threads that also take requests in and send answers out. A processor that computes
+//! for some 100 µs and then sees to its connections answers sooner than one that threads take from each other for milliseconds. Requests hand
+//! their work over and wait; where as much waits as is taken, that is an answer.
+
+mod turn;
 
 use std::collections::VecDeque;
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tracing::{error, warn};
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::task::{block_in_place, yield_now};
+use tracing::error;
 
 use super::active::Active;
 use super::pass::{Pass, first};
 use super::queue::{Queue, Work};
-use crate::machine::stay_on;
 use crate::protocol::{ApiError, Tensor};
+use turn::{Pace, Turn};
 
 /// Images that are computed together at most. On a processor more of them gain nothing and make the first wait.
 pub(super) const MAX_BATCH: usize = 16;
 /// Images that wait or are computed at most, for each thread, where nothing else is said.
 pub(super) const ROOM: usize = 64;
 
-/// Threads, and what waits for them. They end with it.
+/// Tasks that compute, and what waits for them. They end with it.
 pub(super) struct Pool {
     shared: Arc<Shared>,
     /// Images that may still be admitted.
@@ -31,7 +36,8 @@ pub(super) struct Pool {
 
 struct Shared {
     queues: Mutex<Queues>,
-    wake: Condvar,
+    news: Notify,
+    pace: Pace,
     /// Images that wait for a thread.
     waiting: Gauge,
 }
@@ -39,7 +45,7 @@ struct Shared {
 struct Queues {
     first: Queue<Ask>,
     /// What was admitted before, and is computed before what is new, since its clients have waited longest.
-    late: VecDeque<Late>,
+    late: VecDeque<(usize, Late)>,
     ended: bool,
 }
 
@@ -52,7 +58,8 @@ struct Ask {
     admitted: OwnedSemaphorePermit,
 }
 
-type Late = Box<dyn FnOnce() + Send>;
+/// Gives whether anybody waited for it.
+type Late = Box<dyn FnOnce() -> bool + Send>;
 
 impl Work for Ask {
     fn images(&self) -> usize {
@@ -65,41 +72,27 @@ impl Work for Ask {
 }
 
 impl Pool {
-    /// Starts the threads, each on one of `processors` in turn where some are named; `room` images may wait or be computed at once.
-    pub(super) fn start(
-        threads: usize,
-        processors: &[usize],
-        room: usize,
-        waiting: Gauge,
-    ) -> io::Result<Self> {
+    /// Starts so many tasks on the runtime that this is called on, which has as many threads; `room` images may wait or be computed at once.
+    pub(super) fn start(tasks: usize, room: usize, waiting: Gauge) -> Self {
         let room = room.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
-        let pool = Self {
-            shared: Arc::new(Shared {
-                queues: Mutex::new(Queues {
-                    first: Queue::new(threads, MAX_BATCH),
-                    late: VecDeque::new(),
-                    ended: false,
-                }),
-                wake: Condvar::new(),
-                waiting,
+        let shared = Arc::new(Shared {
+            queues: Mutex::new(Queues {
+                first: Queue::new(tasks),
+                late: VecDeque::new(),
+                ended: false,
             }),
+            news: Notify::new(),
+            pace: Pace::default(),
+            waiting,
+        });
+        for _ in 0..tasks.max(1) {
+            tokio::spawn(work(Arc::clone(&shared)));
+        }
+        Self {
+            shared,
             admission: Arc::new(Semaphore::new(room)),
             room,
-        };
-        for number in 0..threads.max(1) {
-            let shared = Arc::clone(&pool.shared);
-            let processor = processors.get(number % processors.len().max(1)).copied();
-            thread::Builder::new()
-                .name(format!("compute-{number}"))
-                .spawn(move || {
-                    if let Some(Err(error)) = processor.map(stay_on) {
-                        // It computes the same anywhere.
-                        warn!(%error, number, "a compute thread could not be kept on its processor");
-                    }
-                    work(&shared);
-                })?;
         }
-        Ok(pool)
     }
 
     /// Whether there is room for one image.
@@ -144,26 +137,30 @@ impl Pool {
             reply,
             admitted,
         });
-        self.shared.wake.notify_one();
+        self.shared.news.notify_one();
         answer.await.map_err(|_| crashed())?
     }
 
-    /// Runs more work for a request that was admitted before, unless nobody waits for it any more when its turn comes.
+    /// Runs more work, for `images` images of a request that was admitted before, unless nobody waits for it any more when its turn comes.
     ///
     /// # Errors
     /// When it crashed.
     pub(super) async fn late<T: Send + 'static>(
         &self,
+        images: usize,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ApiError> {
         let (reply, answer) = oneshot::channel();
-        self.shared.lock().late.push_back(Box::new(move || {
-            if !reply.is_closed() {
+        let job = move || {
+            let wanted = !reply.is_closed();
+            if wanted {
                 // A receiver that left in the meantime is no error.
                 let _ = reply.send(job());
             }
-        }));
-        self.shared.wake.notify_one();
+            wanted
+        };
+        self.shared.lock().late.push_back((images, Box::new(job)));
+        self.shared.news.notify_one();
         answer.await.map_err(|_| crashed())
     }
 }
@@ -171,7 +168,7 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.shared.lock().ended = true;
-        self.shared.wake.notify_all();
+        self.shared.news.notify_waiters();
     }
 }
 
@@ -190,47 +187,106 @@ impl Shared {
         self.waiting.set(queues.first.images() as i64);
     }
 
-    /// What a thread does next; `None` in the end.
-    fn next(&self) -> Option<Job> {
+    /// What is computed next.
+    fn next(&self) -> Next {
         let mut queues = self.lock();
-        loop {
-            if let Some(late) = queues.late.pop_front() {
-                return Some(Job::Late(late));
-            }
-            let batch = queues.first.take();
-            if !batch.is_empty() {
-                self.waiting.set(queues.first.images() as i64);
-                return Some(Job::First(batch));
-            }
-            if queues.ended {
-                return None;
-            }
-            queues = self.wake.wait(queues).unwrap_or_else(PoisonError::into_inner);
+        if let Some((images, late)) = queues.late.pop_front() {
+            return Next::Job(Job::Late(images, late));
+        }
+        let batch = queues.first.take(self.pace.at_once().min(MAX_BATCH));
+        if !batch.is_empty() {
+            self.waiting.set(queues.first.images() as i64);
+            return Next::Job(Job::First(batch));
+        }
+        if queues.ended { Next::End } else { Next::Nothing }
+    }
+
+    fn compute(&self, job: Job) {
+        let began = Instant::now();
+        match catch_unwind(AssertUnwindSafe(|| run(job))) {
+            Ok(0) => {}
+            Ok(images) => self.pace.record(images, began.elapsed()),
+            // It costs these requests their answer, not the edge a task.
+            Err(_) => error!("a computation crashed: its requests get an error"),
         }
     }
+
+    /// Computes a job, and more of them for `share`.
+    fn compute_for(&self, job: Job, share: Duration) {
+        let began = Instant::now();
+        self.compute(job);
+        while began.elapsed() < share
+            && let Next::Job(job) = self.next()
+        {
+            self.compute(job);
+        }
+    }
+}
+
+enum Next {
+    Job(Job),
+    /// Waits for news.
+    Nothing,
+    End,
 }
 
 enum Job {
     First(Vec<Ask>),
-    Late(Late),
+    /// For so many images.
+    Late(usize, Late),
 }
 
-fn work(shared: &Shared) {
-    while let Some(job) = shared.next() {
-        // A crash costs these requests their answer, not the edge a thread.
-        if catch_unwind(AssertUnwindSafe(|| run(job))).is_err() {
-            error!("a computation crashed: its requests get an error");
+impl Job {
+    fn images(&self) -> usize {
+        match self {
+            Self::First(batch) => batch.iter().map(Ask::images).sum(),
+            Self::Late(images, _) => *images,
         }
     }
 }
 
-fn run(job: Job) {
+async fn work(shared: Arc<Shared>) {
+    let mut turn = Turn::default();
+    loop {
+        let news = shared.news.notified();
+        match shared.next() {
+            Next::End => return,
+            Next::Nothing => {
+                news.await;
+                turn = Turn::default();
+            }
+            Next::Job(job) => {
+                if turn.fits(&shared.pace, job.images()) {
+                    shared.compute(job);
+                } else {
+                    beside(|| shared.compute_for(job, turn.share()));
+                }
+                let gave_way = Instant::now();
+                yield_now().await;
+                turn.begins(gave_way.elapsed());
+            }
+        }
+    }
+}
+
+/// Runs what takes long, while another thread runs what this one would have.
+fn beside(run: impl FnOnce()) {
+    if Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
+        block_in_place(run);
+    } else {
+        run();
+    }
+}
+
+/// Gives the images that it was computed for.
+fn run(job: Job) -> usize {
     match job {
         Job::First(batch) => {
             let batch: Vec<Ask> = batch.into_iter().filter(|ask| !ask.reply.is_closed()).collect();
             let Some(active) = batch.first().map(|ask| Arc::clone(&ask.active)) else {
-                return;
+                return 0;
             };
+            let images = batch.iter().map(Ask::images).sum();
             let (replies, inputs): (Vec<_>, Vec<_>) = batch
                 .into_iter()
                 .map(|ask| ((ask.reply, ask.admitted), ask.inputs))
@@ -241,8 +297,15 @@ fn run(job: Job) {
                 // A receiver that left in the meantime is no error.
                 let _ = reply.send(pass);
             }
+            images
         }
-        Job::Late(job) => job(),
+        Job::Late(images, job) => {
+            if job() {
+                images
+            } else {
+                0
+            }
+        }
     }
 }
 
@@ -251,21 +314,12 @@ mod tests {
     use warp::http::StatusCode;
 
     use super::*;
-    use crate::machine::processors;
-
-    #[tokio::test]
-    async fn threads_are_kept_where_they_are_told_to() {
-        let all = processors().unwrap();
-        let last = &all[all.len() - 1..];
-        let pool = Pool::start(1, last, 1, Gauge::default()).unwrap();
-        assert_eq!(pool.late(|| processors().unwrap()).await.unwrap(), last);
-    }
 
     #[tokio::test]
     async fn a_crash_costs_one_request_its_answer() {
-        let pool = Pool::start(1, &[], 1, Gauge::default()).unwrap();
-        let crashed: Result<(), ApiError> = pool.late(|| panic!("as a test")).await;
+        let pool = Pool::start(1, 1, Gauge::default());
+        let crashed: Result<(), ApiError> = pool.late(1, || panic!("as a test")).await;
         assert_eq!(crashed.unwrap_err().status, StatusCode::INTERNAL_SERVER_ERROR);
-        assert_eq!(pool.late(|| 7).await, Ok(7));
+        assert_eq!(pool.late(1, || 7).await, Ok(7));
     }
 }

@@ -140,7 +140,7 @@ impl Edge {
                     if !missing.is_empty() {
                         pass = self
                             .compute
-                            .late(move || pass.extend(&missing).map(|()| pass))
+                            .late(missing.len(), move || pass.extend(&missing).map(|()| pass))
                             .await??;
                     }
                 }

@@ -41,7 +41,7 @@ pub(super) struct Metrics {
     offload_failures: Family<ByReason, Counter>,
     offload_images: Histogram,
     offload_seconds: Histogram,
-    /// Images that wait for a compute thread.
+    /// Images that wait to be computed.
     pub(super) queue: Gauge,
 }
 
@@ -98,7 +98,7 @@ impl Metrics {
         );
         registry.register(
             "queue_depth",
-            "Images that wait for a compute thread",
+            "Images that wait to be computed",
             metrics.queue.clone(),
         );
         registry.register_collector(Box::new(InService(slot)));

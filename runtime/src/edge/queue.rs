@@ -1,4 +1,4 @@
-//! What waits for a compute thread, and which of it is computed together.
+//! What waits to be computed, and which of it is computed together.
 
 use std::collections::VecDeque;
 
@@ -15,17 +15,15 @@ pub(super) struct Queue<W> {
     waiting: VecDeque<W>,
     images: usize,
     threads: usize,
-    max_batch: usize,
 }
 
 impl<W: Work> Queue<W> {
-    /// A queue that so many threads empty, `max_batch` images at a time.
-    pub(super) fn new(threads: usize, max_batch: usize) -> Self {
+    /// A queue that so many threads empty.
+    pub(super) fn new(threads: usize) -> Self {
         Self {
             waiting: VecDeque::new(),
             images: 0,
             threads: threads.max(1),
-            max_batch: max_batch.max(1),
         }
     }
 
@@ -40,9 +38,9 @@ impl<W: Work> Queue<W> {
     }
 
     /// What one thread computes next: no more than its share of what waits, so that the others get theirs at once, and no
-    /// more than a batch holds, but for a single work that is larger.
-    pub(super) fn take(&mut self) -> Vec<W> {
-        let share = self.images.div_ceil(self.threads).min(self.max_batch);
+    /// more than `at_once` images, but for a single work that is larger.
+    pub(super) fn take(&mut self, at_once: usize) -> Vec<W> {
+        let share = self.images.div_ceil(self.threads).min(at_once);
         let mut batch: Vec<W> = Vec::new();
         let mut images = 0;
         while let Some(next) = self.waiting.front() {
@@ -74,15 +72,15 @@ mod tests {
     }
 
     fn batches(threads: usize, max_batch: usize, works: &[(u8, usize)]) -> Vec<Vec<(u8, usize)>> {
-        let mut queue = Queue::new(threads, max_batch);
+        let mut queue = Queue::new(threads);
         for &work in works {
             queue.push(work);
         }
         let mut batches = Vec::new();
         while queue.images() > 0 {
-            batches.push(queue.take());
+            batches.push(queue.take(max_batch));
         }
-        assert!(queue.take().is_empty());
+        assert!(queue.take(max_batch).is_empty());
         batches
     }
 

@@ -1,6 +1,5 @@
 use std::future::Future;
 use std::sync::Arc;
-use std::thread::available_parallelism;
 
 use kube::Client;
 use meanet_crds::revision::MEANetRevisionSpec;
@@ -13,9 +12,8 @@ use super::active::Slot;
 use super::infer::Edge;
 use super::live::Live;
 use super::twin::Follower;
-use super::{Args, CacheSnafu, Error, ThreadsSnafu, compute, http, loading, offload, stats};
+use super::{Args, CacheSnafu, Error, compute, http, loading, offload, stats};
 use crate::client::client;
-use crate::machine::processors;
 use crate::protocol::{Intake, Port};
 use crate::server::{self, Listener};
 
@@ -28,33 +26,19 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts the compute threads and opens the cache. What served before a restart serves again at once, whoever else is
+    /// Starts what computes, on the runtime that this is called on, and opens the cache. What served before a restart serves again at once, whoever else is
     /// away; where it cannot, the twin's status will say why.
     ///
     /// # Errors
-    /// When threads, cache or HTTP client cannot be had.
+    /// When cache or HTTP client cannot be had.
     pub fn open(args: &Args) -> Result<Self, Error> {
-        let threads = args
-            .compute_threads
-            .or_else(|| available_parallelism().ok().map(std::num::NonZero::get))
-            .unwrap_or(1);
+        let threads = args.threads().count;
         let room = args.max_queue.unwrap_or(compute::ROOM * threads);
         let slot = Slot::default();
         let stats = Arc::new(stats::Stats::new(slot.clone()));
-        let processors = args
-            .pin_threads
-            .then(processors)
-            .transpose()
-            .context(ThreadsSnafu)?;
-        let compute = compute::Pool::start(
-            threads,
-            &processors.unwrap_or_default(),
-            room,
-            stats.metrics.queue.clone(),
-        )
-        .context(ThreadsSnafu)?;
+        let compute = compute::Pool::start(threads, room, stats.metrics.queue.clone());
         let client = client(args.authorities.as_deref(), |builder| builder)?;
-        // Each compute thread runs batches of its own, alone.
+        // Each thread computes batches of its own, alone.
         let each = Compute::one_of(usize::MAX).with_batches_of(compute::MAX_BATCH);
         let loader =
             loading::Loader::open(&args.cache_dir, &args.store_url, client, each).context(CacheSnafu)?;
