@@ -51,7 +51,7 @@ pub struct Args {
     /// Images in a batch at most.
     #[arg(long, env = "MEANET_MAX_BATCH", default_value_t = 32)]
     pub max_batch: usize,
-    /// How long the first image of a batch waits for others.
+    /// How long the first image of a batch waits at most for as many others as the last batch had.
     #[arg(long, env = "MEANET_MAX_DELAY", default_value = "2ms")]
     pub max_delay: meanet_crds::Duration,
     /// What computes the network: engine, flex, torch or cuda, where this build has it. Without it, all GPUs that the build can use and

@@ -192,8 +192,8 @@ pub struct Batching {
     #[serde(default = "default_max_size")]
     #[schemars(range(min = 1, max = 1024))]
     pub max_size: i32,
-    /// How long the first image of a batch waits for others. It adds to every answer of the cloud, so stay well below
-    /// `routing.cloudTimeout`.
+    /// How long the first image of a batch waits at most for as many others as the last batch had; who asks alone waits for nobody. It
+    /// may add to an answer of the cloud, so stay well below `routing.cloudTimeout`.
     #[serde(default = "default_max_delay")]
     #[x_kube(validation = ("duration(self) <= duration('1s')", "batching.maxDelay must be at most 1s"))]
     pub max_delay: Duration,

@@ -75,6 +75,8 @@ pub(super) struct Queue<T> {
     images: usize,
     /// The turn that is being given.
     turn: u64,
+    /// Images of the last batch.
+    last: usize,
     /// What each worker computes, since when.
     running: Vec<Option<(usize, Instant)>>,
     estimate: Estimate,
@@ -92,6 +94,7 @@ impl<T> Queue<T> {
             lanes: Vec::new(),
             images: 0,
             turn: 0,
+            last: 0,
             running: vec![None; settings.workers],
             estimate: Estimate::default(),
         }
@@ -264,16 +267,17 @@ impl<T> Queue<T> {
             self.lanes.retain(|lane| !lane.items.is_empty());
         }
         self.images -= images;
+        self.last = images;
         if let Some(running) = self.running.get_mut(worker) {
             *running = Some((images, now));
         }
         (Step::Batch(batch), late, left)
     }
 
-    /// When the next batch begins, if anything waits: when it is full, when its oldest has waited long enough, or when one of
-    /// it cannot wait longer.
+    /// When the next batch begins, if anything waits: when it is full or as large as the last one, as more are not expected then, when its
+    /// oldest has waited long enough, or when one of it cannot wait longer. So who asks alone waits for nobody.
     fn start(&self, now: Instant) -> Option<Instant> {
-        if self.images >= self.settings.max_batch {
+        if self.images > 0 && self.images >= self.settings.max_batch.min(self.last) {
             return Some(now);
         }
         let takes = self.estimate.batch(self.images);

@@ -49,12 +49,19 @@ fn teach(queue: &mut Queue<u32>, images: usize, took: Duration, now: Instant) {
 fn a_batch_begins_when_it_is_full_or_has_waited() {
     let (mut queue, start) = (queue(2, 100, 1), Instant::now());
     assert!(matches!(queue.next(0, start, |_| false).0, Step::Wait(None)));
+    teach(&mut queue, 2, ms(1), start);
     queue.admit(item("a", 1, None, 1), start);
     let Step::Wait(Some(until)) = queue.next(0, start, |_| false).0 else {
         panic!("it waits for others");
     };
     assert_eq!(until, start + ms(2));
     assert_eq!(tickets(queue.next(0, until, |_| false).0), [1]);
+    queue.admit(item("a", 1, None, 1), until);
+    assert_eq!(
+        tickets(queue.next(0, until, |_| false).0),
+        [1],
+        "the last was alone as well"
+    );
     for ticket in 2..5 {
         queue.admit(item("a", 1, None, ticket), until);
     }
@@ -73,6 +80,7 @@ fn a_batch_begins_when_it_is_full_or_has_waited() {
 fn who_cannot_wait_is_not_kept_waiting() {
     let (mut queue, start) = (queue(8, 100, 1), Instant::now());
     teach(&mut queue, 1, ms(10), start);
+    teach(&mut queue, 8, ms(10), start);
     let now = start + ms(20);
     queue.admit(item("a", 1, Some(now + ms(11)), 1), now);
     let Step::Wait(Some(until)) = queue.next(0, now, |_| false).0 else {
