@@ -10,9 +10,10 @@ import json
 import subprocess
 import time
 
-from harness import machine, servers
+from harness import machine, servers, wrk
 from harness.setup import Setup
 from harness.stats import ratio, spread
+from server import pixels
 from standin import pack
 
 TIMES = 5
@@ -89,8 +90,7 @@ def run(setup: Setup) -> dict[str, object]:
     for name, batch in CROWDS.items():
         # Memory of one crowd's connections is none of the other's.
         with servers.cloud(setup) as server:
-            pixels = json.dumps({"inputs": [{"name": "image", "datatype": "UINT8", "shape": [1, 3, 32, 32], "data": [128] * 3072}]})
-            server.first_answer(pixels.encode())
+            server.first_answer(wrk.bodies(pixels(1), "UINT8")[0])
             figure = crowd(setup, server, batch)
         crowds[name] = figure
         setup.say(
